@@ -12,7 +12,8 @@ are all there. Nothing in this module knows about sockets, sessions or settings.
     │   └── LimitReached             it came too late, or waited or worked too long
     └── ServerError              PostgreSQL is to blame
         ├── ServerProtocolError      it broke the wire protocol
-        └── ServerLoginFailed        it refused us, or could not be reached
+        └── ServerLoginFailed        it could not be reached, or we cannot answer it
+            └── ServerRefusedLogin       it said no
 """
 
 from __future__ import annotations
@@ -85,3 +86,13 @@ class ServerProtocolError(ServerError):
 
 class ServerLoginFailed(ServerError):
     """A server connection could not be opened or logged in."""
+
+    #: PostgreSQL answered, and said no. Who waits is told so at once; otherwise they go on waiting,
+    #: for a server that is merely down may come back in time.
+    is_refusal = False
+
+
+class ServerRefusedLogin(ServerLoginFailed):
+    """PostgreSQL answered our login with an ErrorResponse."""
+
+    is_refusal = True

@@ -1,0 +1,145 @@
+"""How much CPU has a process tree used, and how does it end without leaving anything behind?
+
+`targets.py` starts poolers through `Child`; `compare.py` reads `Child.cpu_s` before and after each
+run. Nothing here knows what the process is.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+# A pooler without clients ends within milliseconds; one that takes this long is stuck.
+STOP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStat:
+    """The part of /proc/PID/stat that is needed to add up a tree."""
+
+    pid: int
+    parent_pid: int
+    cpu_ticks: int
+
+
+def parse_stat(text: str) -> ProcessStat:
+    """Read one /proc/PID/stat line: see proc(5), fields 1, 4 and 14 to 17.
+
+    The command name, field 2, may itself hold blanks and parentheses: the fields are counted from
+    its last closing one. The ticks include the children that have ended and been waited for.
+    """
+    head, _, tail = text.rpartition(")")
+    fields = tail.split()
+    return ProcessStat(
+        pid=int(head.split(maxsplit=1)[0]),
+        parent_pid=int(fields[1]),
+        cpu_ticks=sum(int(ticks) for ticks in fields[11:15]),
+    )
+
+
+def tree_cpu_s(root_pid: int, proc: Path = PROC) -> float | None:
+    """Return the user and system time of a process and all its descendants, in seconds.
+
+    None where there is no /proc, or no such process any more.
+    """
+    stats = {stat.pid: stat for stat in _read_stats(proc)}
+    if root_pid not in stats:
+        return None
+    ticks = sum(stat.cpu_ticks for stat in stats.values() if _descends(stat, root_pid, stats))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _read_stats(proc: Path) -> Iterator[ProcessStat]:
+    for path in proc.glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended between the listing and the reading
+            yield parse_stat(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _descends(stat: ProcessStat, root_pid: int, stats: Mapping[int, ProcessStat]) -> bool:
+    current: ProcessStat | None = stat
+    while current is not None:
+        if current.pid == root_pid:
+            return True
+        current = stats.get(current.parent_pid)
+    return False
+
+
+class Child:
+    """A process that this program started, in a session of its own.
+
+    Owned by the `running` context that yields it. Being in another session it does not get the
+    terminal's Ctrl-C: it ends when the context does, after whatever still uses it.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        """Take over a process that was started with `start_new_session`."""
+        self._process = process
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also its process group's."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def cpu_s(self) -> float | None:
+        """Return the CPU seconds of its whole tree so far; None where they cannot be read."""
+        return tree_cpu_s(self.pid)
+
+    def last_words(self) -> str:
+        """Return the last two lines it wrote, which usually say why it ended."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return " / ".join(lines[-2:]) or "it wrote nothing"
+
+    def stop(self) -> None:
+        """Ask the process to end, then end its whole group."""
+        if self.is_running:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_TIMEOUT_S)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@contextmanager
+def running(
+    command: Sequence[str],
+    *,
+    log: Path,
+    directory: Path | None = None,
+    run_as: str | None = None,
+) -> Iterator[Child]:
+    """Run a command for the length of the context; its output goes to the file `log`.
+
+    `run_as` names another user to run it as; only root may do that.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            start_new_session=True,
+            user=run_as,
+            group=None if run_as is None else pwd.getpwnam(run_as).pw_gid,
+            extra_groups=None if run_as is None else [],
+        )
+    child = Child(process, log)
+    try:
+        yield child
+    finally:
+        child.stop()

@@ -1,0 +1,221 @@
+"""What is measured: PostgreSQL itself, PgBouncer before it, and pgpool_lite before it.
+
+Each target is a context that yields a running `Target` and leaves no process behind, or raises
+LeftOut with the reason when it cannot run here. Both poolers get the same pool size, the same
+client limit and no authentication of their clients, so that only the relaying differs.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench.errors import LeftOut
+from bench.postgres import Database
+from bench.processes import Child, running
+from pgpool_lite.version import __version__
+
+HOST = "127.0.0.1"
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 15.0
+
+# PgBouncer refuses to run as root; these users exist where it is installed, and nearly everywhere.
+UNPRIVILEGED_USERS = ("postgres", "nobody")
+
+# The first PgBouncer that keeps named prepared statements; older ones do not know the setting.
+PREPARED_STATEMENTS_SINCE = (1, 21)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One row of the tables: where to connect, and the process whose CPU counts."""
+
+    name: str
+    version: str
+    command: str
+    database: Database
+    child: Child | None
+
+    def cpu_s(self) -> float | None:
+        """Return the pooler's CPU seconds so far; None without a pooler or where unreadable."""
+        return None if self.child is None else self.child.cpu_s()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """What both poolers are told alike."""
+
+    pool_size: int
+    max_client_conn: int
+
+
+@contextmanager
+def direct(database: Database, server_version: str) -> Iterator[Target]:
+    """Yield PostgreSQL without a pooler."""
+    yield Target("direct", server_version, "", database, None)
+
+
+@contextmanager
+def pgpool_lite(database: Database, settings: PoolSettings) -> Iterator[Target]:
+    """Run this project's pooler before the database, with the interpreter that runs the bench."""
+    port = find_free_port()
+    command = serve_command(database, settings, port)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "pgpool_lite.log")
+        with running(command, log=log, directory=ROOT) as child:
+            pooled = database.at(HOST, port)
+            shown = " ".join(command).replace(database.url(), "postgresql://...")
+            target = Target("pgpool_lite", pgpool_lite_version(), shown, pooled, child)
+            yield _await_listening(target, child)
+
+
+def serve_command(database: Database, settings: PoolSettings, port: int) -> list[str]:
+    """Return the command that runs pgpool_lite, with PgBouncer's settings said in its own way."""
+    return [
+        *(sys.executable, "-m", "pgpool_lite", "serve"),
+        *("--to", database.url(), "--listen", f"{HOST}:{port}"),
+        *("--pool-size", str(settings.pool_size)),
+        *("--set", f"max_client_conn={settings.max_client_conn}"),
+    ]
+
+
+@contextmanager
+def pgbouncer(database: Database, settings: PoolSettings, program: str | None) -> Iterator[Target]:
+    """Run the real PgBouncer before the database; raise LeftOut where there is none."""
+    path = find_pgbouncer(program)
+    if path is None:
+        raise LeftOut("pgbouncer is not found: name it with --pgbouncer PATH")
+    number = pgbouncer_version(path)
+    port = find_free_port()
+    run_as = choose_user() if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory() as folder:
+        ini = Path(folder, "pgbouncer.ini")
+        lines = pgbouncer_settings(settings, port, number)
+        text = ["[databases]", database_line(database), "[pgbouncer]", *lines, ""]
+        ini.write_text("\n".join(text), encoding="utf-8")
+        _hand_over(Path(folder), ini, run_as)
+        with running([path, str(ini)], log=Path(folder, "log"), run_as=run_as) as child:
+            shown = f"{path} pgbouncer.ini  # {'; '.join(lines)}"
+            target = Target("pgbouncer", number, shown, database.at(HOST, port), child)
+            yield _await_listening(target, child)
+
+
+def pgbouncer_settings(settings: PoolSettings, port: int, number: str) -> list[str]:
+    """Return PgBouncer's settings: transaction mode, quiet, no authentication of clients."""
+    lines = [
+        f"listen_addr = {HOST}",
+        f"listen_port = {port}",
+        "unix_socket_dir =",
+        "auth_type = any",
+        "pool_mode = transaction",
+        f"default_pool_size = {settings.pool_size}",
+        f"max_client_conn = {settings.max_client_conn}",
+        "log_connections = 0",
+        "log_disconnections = 0",
+        "log_stats = 0",
+    ]
+    if _as_numbers(number) >= PREPARED_STATEMENTS_SINCE:
+        lines.append("max_prepared_statements = 200")
+    return lines
+
+
+def database_line(database: Database) -> str:
+    """Return the line of PgBouncer's ini file that says where PostgreSQL is.
+
+    With auth_type=any its user and password serve every client. Its name is `*` because only that
+    one needs no quoting, whatever it stands for; an empty password is left out because PgBouncer
+    takes it for a syntax error.
+    """
+    password = f" password={_quote(database.password)}" if database.password else ""
+    return (
+        f"* = host={_quote(database.host)} port={database.port} dbname={_quote(database.name)}"
+        f" user={_quote(database.user)}{password}"
+    )
+
+
+def find_pgbouncer(program: str | None) -> str | None:
+    """Return where PgBouncer is: as told, on the PATH, or where Debian puts it."""
+    if program is not None:
+        return shutil.which(program)
+    return shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
+
+
+def pgbouncer_version(path: str) -> str:
+    """Ask PgBouncer for its version number; "unknown" when it does not say."""
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"PgBouncer (\d+\.\d+\S*)", done.stdout)
+    return found[1] if found else "unknown"
+
+
+def pgpool_lite_version() -> str:
+    """Say which build of pgpool_lite is measured: version, compiled or not, uvloop's version."""
+    try:
+        loop = f"uvloop {version('uvloop')}"
+    except PackageNotFoundError:
+        loop = "asyncio"
+    return f"{__version__}, {_build()}, {loop}"
+
+
+def _build() -> str:
+    """Tell a compiled hot path from an interpreted one by the file it is loaded from."""
+    spec = find_spec("pgpool_lite.wire.framing")
+    return "interpreted" if spec is None or (spec.origin or "").endswith(".py") else "compiled"
+
+
+def find_free_port() -> int:
+    """Return a TCP port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+def choose_user() -> str:
+    """Return the first unprivileged user that exists on this machine."""
+    for name in UNPRIVILEGED_USERS:
+        with suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise LeftOut("pgbouncer refuses to run as root, and there is no user to run it as")
+
+
+def _hand_over(folder: Path, ini: Path, run_as: str | None) -> None:
+    """Let the unprivileged user read the settings, which may hold a password, and nobody else."""
+    ini.chmod(0o600)
+    if run_as is not None:
+        user = pwd.getpwnam(run_as)
+        for path in (folder, ini):
+            os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def _await_listening(target: Target, child: Child) -> Target:
+    """Return the target once its port accepts; raise LeftOut when it ends or takes too long."""
+    address = (target.database.host, target.database.port)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while child.is_running and time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(address, timeout=1.0):
+            return target
+        time.sleep(0.02)
+    raise LeftOut(f"{target.name} does not start: {child.last_words()}")
+
+
+def _quote(text: str) -> str:
+    """Quote a value of PgBouncer's ini file."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _as_numbers(number: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", number))

@@ -1,0 +1,5 @@
+"""pgpool_lite: a transaction-mode pooling proxy for PostgreSQL."""
+
+from pgpool_lite.version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,106 @@
+"""Which settings are read and shown, but do nothing in this version? Start-up says so.
+
+A setting in the table keeps a PgBouncer file loadable; silence about it would make a promise the
+program does not keep. Making a setting work ends with deleting its line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pgpool_lite.config.databases import DatabaseSettings
+from pgpool_lite.config.settings import Settings
+from pgpool_lite.config.table import table_of
+
+_TLS_CLIENT = "clients cannot use TLS; their connections are not encrypted"
+_TLS_SERVER = "servers are not asked for TLS; their connections are not encrypted"
+_AUTH_QUERY = "secrets come from auth_file only"
+_AUTH_METHOD = "the auth_type it belongs to is not supported"
+_BUFFERS = "asyncio sizes its own buffers"
+_RESERVE = "pools have no reserve; raise default_pool_size"
+_DNS = "host names are resolved by the operating system, at each connection"
+_SYSLOG = "the log goes to logfile and standard error only"
+_SOCKET = "the operating system's default is used"
+_WINDOWS = "there is no Windows service"
+_IDLE_POOLS = "pools and automatic databases are kept"
+_SERVER_LIMIT = "servers are limited per pool only, by default_pool_size and pool_size"
+_PROCESS = "the process is started and watched by whoever runs it"
+
+# Key, and why it does nothing.
+NOT_IN_EFFECT: Mapping[str, str] = {
+    "auth_dbname": _AUTH_QUERY,
+    "auth_hba_file": _AUTH_METHOD,
+    "auth_ident_file": _AUTH_METHOD,
+    "auth_ldap_options": _AUTH_METHOD,
+    "auth_query": _AUTH_QUERY,
+    "auth_user": _AUTH_QUERY,
+    "autodb_idle_timeout": _IDLE_POOLS,
+    "client_tls13_ciphers": _TLS_CLIENT,
+    "client_tls_ca_file": _TLS_CLIENT,
+    "client_tls_cert_file": _TLS_CLIENT,
+    "client_tls_ciphers": _TLS_CLIENT,
+    "client_tls_dheparams": _TLS_CLIENT,
+    "client_tls_ecdhcurve": _TLS_CLIENT,
+    "client_tls_key_file": _TLS_CLIENT,
+    "client_tls_protocols": _TLS_CLIENT,
+    "client_tls_sslmode": _TLS_CLIENT,
+    "dns_max_ttl": _DNS,
+    "dns_nxdomain_ttl": _DNS,
+    "dns_zone_check_period": _DNS,
+    "job_name": _WINDOWS,
+    "max_db_connections": _SERVER_LIMIT,
+    "max_user_connections": _SERVER_LIMIT,
+    "pidfile": _PROCESS,
+    "pkt_buf": _BUFFERS,
+    "pool_idle_timeout": _IDLE_POOLS,
+    "reserve_pool_size": _RESERVE,
+    "reserve_pool_timeout": _RESERVE,
+    "resolv_conf": _DNS,
+    "sbuf_loopcnt": _BUFFERS,
+    "server_tls13_ciphers": _TLS_SERVER,
+    "server_tls_ca_file": _TLS_SERVER,
+    "server_tls_cert_file": _TLS_SERVER,
+    "server_tls_ciphers": _TLS_SERVER,
+    "server_tls_key_file": _TLS_SERVER,
+    "server_tls_protocols": _TLS_SERVER,
+    "server_tls_sslmode": _TLS_SERVER,
+    "so_reuseport": "one process listens alone",
+    "syslog": _SYSLOG,
+    "syslog_facility": _SYSLOG,
+    "syslog_ident": _SYSLOG,
+    "tcp_defer_accept": _SOCKET,
+    "tcp_socket_buffer": _SOCKET,
+    "tcp_user_timeout": _SOCKET,
+    "unix_socket_group": _SOCKET,
+    "user": _PROCESS,
+}
+
+# The same for keys of a [databases] entry.
+NOT_IN_EFFECT_PER_DATABASE: Mapping[str, str] = {
+    "auth_dbname": _AUTH_QUERY,
+    "auth_query": _AUTH_QUERY,
+    "auth_user": _AUTH_QUERY,
+    "max_db_connections": _SERVER_LIMIT,
+    "reserve_pool_size": _RESERVE,
+}
+
+NO_PEERS = "[peers] does nothing: cancel requests are not forwarded to other processes"
+
+
+def settings_without_effect(settings: Settings) -> list[str]:
+    """Return a sentence for each setting that was changed from its default to no effect."""
+    table = table_of(Settings)
+    return [
+        f"{key} does nothing: {reason}"
+        for key, reason in NOT_IN_EFFECT.items()
+        if getattr(settings, key) != table[key].default
+    ]
+
+
+def database_keys_without_effect(database: DatabaseSettings) -> list[str]:
+    """Return a sentence for each key of the database that is set to no effect."""
+    return [
+        f"database {database.name}: {key} does nothing: {reason}"
+        for key, reason in NOT_IN_EFFECT_PER_DATABASE.items()
+        if getattr(database, key) is not None
+    ]

@@ -1,0 +1,148 @@
+"""What is the whole configuration of a run? Puts it together from a file, or from one URL.
+
+The runtime calls `load` at start-up and at every reload, and `config_for_url` when there is no
+file. This is the one module of the floor that knows all the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pgpool_lite.config.assign import parse_settings, with_keywords
+from pgpool_lite.config.databases import (
+    FALLBACK,
+    RESERVED_DATABASE,
+    DatabaseSettings,
+    PeerSettings,
+    UserSettings,
+    parse_database,
+    parse_peer,
+    parse_user,
+)
+from pgpool_lite.config.effect import (
+    NO_PEERS,
+    database_keys_without_effect,
+    settings_without_effect,
+)
+from pgpool_lite.config.ini import Located, Section, read_ini
+from pgpool_lite.config.settings import Settings
+from pgpool_lite.config.url import parse_url
+from pgpool_lite.config.userlist import read_userlist
+from pgpool_lite.errors import ConfigError
+
+MAIN_SECTION = "pgbouncer"
+SECTIONS = ("databases", "users", "peers", MAIN_SECTION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One configuration, whole and checked; a reload makes another."""
+
+    settings: Settings
+    # By the name clients connect to, without the fallback.
+    databases: Mapping[str, DatabaseSettings] = field(default_factory=dict)
+    # The "*" entry; None when a database without an entry of its own is unknown.
+    fallback: DatabaseSettings | None = None
+    users: Mapping[str, UserSettings] = field(default_factory=dict)
+    peers: Mapping[int, PeerSettings] = field(default_factory=dict)
+    # auth_file: plain passwords, md5 hashes or SCRAM secrets by user.
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    # The file it was read from.
+    path: Path | None = None
+    # What start-up should tell, one sentence each.
+    warnings: tuple[str, ...] = ()
+
+    def database(self, name: str) -> DatabaseSettings | None:
+        """Return where clients of the database `name` are led, None when it is unknown."""
+        if name in self.databases:
+            return self.databases[name]
+        return self.fallback.named(name) if self.fallback else None
+
+
+def load(path: Path) -> Config:
+    """Read the file, its includes and its auth_file; ConfigError says where something is wrong."""
+    sections = read_ini(path)
+    _refuse_unknown_sections(sections, path)
+    settings, unknown_keys = parse_settings(_main_entries(sections))
+    databases = {
+        name: parse_database(entry) for name, entry in _entries(sections, "databases").items()
+    }
+    users = {name: parse_user(entry) for name, entry in _entries(sections, "users").items()}
+    peers = [parse_peer(entry) for entry in _entries(sections, "peers").values()]
+    warnings = [*_forgotten_settings(sections), *unknown_keys, *settings_without_effect(settings)]
+    for database in databases.values():
+        warnings += database_keys_without_effect(database)
+    if peers:
+        warnings.append(NO_PEERS)
+    return Config(
+        settings=replace(settings, conffile=settings.conffile or str(path)),
+        fallback=databases.pop(FALLBACK, None),
+        databases=databases,
+        users=users,
+        peers={peer.peer_id: peer for peer in peers},
+        secrets=read_userlist(Path(settings.auth_file)) if settings.auth_file else {},
+        path=path,
+        warnings=tuple(warnings),
+    )
+
+
+def config_for_url(url: str, /, **settings: object) -> Config:
+    """Return the configuration that forwards every database to the URL's server.
+
+    All clients become the URL's user there. With a password in the URL, clients have to know it
+    and say it by SCRAM; without one, anybody may come in. Keywords are settings, and win.
+    """
+    database, url_warnings = parse_url(url)
+    if database.name == RESERVED_DATABASE:
+        raise ConfigError(f'the database name "{RESERVED_DATABASE}" is reserved for the console')
+    user, password = database.user or "", database.password
+    kind_defaults: dict[str, object] = {
+        "pool_mode": "transaction",
+        "ignore_startup_parameters": "extra_float_digits",
+        "auth_type": "scram-sha-256" if password else "any",
+        "admin_users": [user],
+    }
+    chosen = with_keywords(Settings(), {**kind_defaults, **settings})
+    return Config(
+        settings=chosen,
+        databases={database.name: database},
+        fallback=replace(database, name=FALLBACK, dbname=""),
+        secrets={user: password} if password else {},
+        warnings=(*url_warnings, *settings_without_effect(chosen)),
+    )
+
+
+def _refuse_unknown_sections(sections: list[Section], path: Path) -> None:
+    """Raise for a section PgBouncer does not have, and for a file without the main one."""
+    for section in sections:
+        if section.name not in SECTIONS:
+            allowed = ", ".join(f"[{name}]" for name in SECTIONS)
+            message = f"unknown section [{section.name}]; expected one of {allowed}"
+            raise ConfigError(message, file=section.file, line=section.line)
+    if not any(section.name == MAIN_SECTION for section in sections):
+        raise ConfigError(f"expected a [{MAIN_SECTION}] section", file=path)
+
+
+def _entries(sections: list[Section], name: str) -> dict[str, Located]:
+    """Return the entries of all sections of that name; of two with one key the last counts."""
+    named = (section for section in sections if section.name == name)
+    return {entry.key: entry for section in named for entry in section.entries}
+
+
+def _main_entries(sections: list[Section]) -> dict[str, Located]:
+    """Return the settings of the last [pgbouncer]: each one starts from the defaults again."""
+    return _entries(
+        [section for section in sections if section.name == MAIN_SECTION][-1:], MAIN_SECTION
+    )
+
+
+def _forgotten_settings(sections: list[Section]) -> list[str]:
+    """Return a warning if a second [pgbouncer] makes PgBouncer, and us, forget settings."""
+    last = [section for section in sections if section.name == MAIN_SECTION][-1]
+    forgotten = sorted(_entries(sections, MAIN_SECTION).keys() - _main_entries(sections).keys())
+    if not forgotten:
+        return []
+    message = f"[{MAIN_SECTION}] starts again, which forgets what it set above: "
+    return [str(ConfigError(message + ", ".join(forgotten), file=last.file, line=last.line))]

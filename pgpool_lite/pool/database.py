@@ -1,0 +1,27 @@
+"""One database as clients name it: where it is, whether it is open, what went through it."""
+
+from __future__ import annotations
+
+from pgpool_lite.config import DatabaseSettings
+from pgpool_lite.pool.stats import Stats
+
+
+class Database:
+    """A line of [databases], or one made from `*`. Owned by the registry."""
+
+    def __init__(self, settings: DatabaseSettings, now: float, *, is_auto: bool = False) -> None:
+        """Open a database that nobody has used yet."""
+        #: Replaced on RELOAD.
+        self.settings = settings
+        #: Made from `*` because a client asked for it; not in the file.
+        self.is_auto = is_auto
+        #: PAUSE: no client is linked, servers are closed as they come free.
+        self.is_paused = False
+        #: DISABLE: new clients are refused.
+        self.is_disabled = False
+        self.stats = Stats(now)
+
+    @property
+    def name(self) -> str:
+        """The name that clients use."""
+        return self.settings.name

@@ -1,0 +1,202 @@
+"""What is due now? Timeouts, checks and retirements of one pool, three times a second.
+
+No query sets a timer. A sweep asks of each list the question that belongs to its state, and
+returns what to do; the runtime does it. A sweep costs something per connection it looks at, so a
+timeout that is switched off is not looked for, and of the waiting clients, who stand in the order
+in which they came, only those that have waited too long are touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pgpool_lite.errors import LimitReached
+from pgpool_lite.pool.cancel import CancelRequest
+from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.rules import PoolRules
+from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.states import ClientState, ServerState
+
+#: Seconds between two sweeps; PgBouncer's janitor has the same rhythm.
+SWEEP_INTERVAL_S = 0.333
+
+#: A check or reset query that takes longer than this has failed. PgBouncer knows no such limit; a
+#: server that went silent would count against pool_size for ever.
+TEST_LIMIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class CloseServer:
+    """Close a server connection; a client linked to it is told the same reason."""
+
+    server: ServerSession
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseClient:
+    """Close a client's connection with an error."""
+
+    client: ClientSession
+    error: LimitReached
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyClient:
+    """Tell a client that it is queued; PgBouncer's query_wait_notify."""
+
+    client: ClientSession
+
+
+@dataclass(frozen=True, slots=True)
+class TestServer:
+    """Send the check query to a server that has been idle for long."""
+
+    server: ServerSession
+
+
+@dataclass(frozen=True, slots=True)
+class DropCancel:
+    """Give up a cancel request whose turn never came."""
+
+    request: CancelRequest
+
+
+Action = CloseServer | CloseClient | NotifyClient | TestServer | DropCancel
+
+
+def sweep(pool: Pool, now: float) -> list[Action]:
+    """Return everything that is due in `pool` at the instant `now`."""
+    return [
+        *_idle_servers(pool, now),
+        *_used_servers(pool),
+        *_surplus_servers(pool),
+        *_linked_servers(pool, now),
+        *_tested_servers(pool, now),
+        *_waiting_clients(pool, now),
+        *_arriving_clients(pool, now),
+        *_idle_clients(pool, now),
+        *_cancel_requests(pool, now),
+    ]
+
+
+def _idle_servers(pool: Pool, now: float) -> Iterator[Action]:
+    """Close servers that nobody needs any more; let others grow stale."""
+    rules = pool.rules
+    minimum = rules.min_pool_size
+    count = pool.server_count
+    for state in (ServerState.USED, ServerState.IDLE):
+        for server in list(pool.servers[state]):
+            idle_s = now - server.released_at
+            too_idle = 0 < rules.server_idle_timeout_s < idle_s
+            if server.close_reason:
+                yield CloseServer(server, server.close_reason)
+            elif pool.database.is_paused:
+                yield CloseServer(server, "pause mode")
+            elif too_idle and count > minimum:
+                count -= 1
+                yield CloseServer(server, "server idle timeout")
+            elif pool.is_life_over(server, now):
+                pool.last_lifetime_close_at = now
+                yield CloseServer(server, "server lifetime over")
+            elif state is ServerState.IDLE and _needs_check(rules, idle_s):
+                pool.grow_stale(server)
+
+
+def _needs_check(rules: PoolRules, idle_s: float) -> bool:
+    return rules.check_query is not None and idle_s > rules.check_delay_s
+
+
+def _used_servers(pool: Pool) -> Iterator[Action]:
+    """Have stale servers checked while clients wait for them."""
+    testing = len(pool.servers[ServerState.TESTED])
+    wanted = len(pool.clients[ClientState.WAITING]) - testing
+    for server in list(pool.servers[ServerState.USED])[: max(wanted, 0)]:
+        yield TestServer(server)
+
+
+def _surplus_servers(pool: Pool) -> Iterator[Action]:
+    """Close idle servers beyond pool_size, after a RELOAD made it smaller."""
+    surplus = pool.server_count - pool.rules.pool_size if pool.rules.pool_size else 0
+    free = [*pool.servers[ServerState.USED], *pool.servers[ServerState.IDLE]]
+    for server in free[: max(surplus, 0)]:
+        yield CloseServer(server, "too many servers in the pool")
+
+
+def _linked_servers(pool: Pool, now: float) -> Iterator[Action]:
+    """Find queries that run too long, and clients that sit on a server without using it.
+
+    Whose turn it is decides which clock runs: the server's while it owes an answer and has the
+    whole request, else the client's, be it idle in a transaction or stuck in half a message.
+    """
+    rules = pool.rules
+    if not (
+        rules.query_timeout_s or rules.idle_transaction_timeout_s or rules.transaction_timeout_s
+    ):
+        return
+    for server in list(pool.servers[ServerState.ACTIVE]):
+        client = server.client
+        if client is None or server.is_settled():
+            continue
+        query_s = now - client.query_started_at if client.query_started_at else 0.0
+        clients_turn = not client.owed or client.body_left > 0
+        idle_s = now - max(client.requested_at, server.requested_at)
+        transaction_s = now - client.xact_started_at if client.xact_started_at else 0.0
+        if 0 < rules.query_timeout_s < query_s:
+            yield CloseServer(server, "query timeout")
+        elif clients_turn and 0 < rules.idle_transaction_timeout_s < idle_s:
+            yield CloseServer(server, "idle transaction timeout")
+        elif 0 < rules.transaction_timeout_s < transaction_s:
+            yield CloseServer(server, "transaction timeout")
+
+
+def _tested_servers(pool: Pool, now: float) -> Iterator[Action]:
+    """Find servers that do not answer a check or reset query."""
+    for server in list(pool.servers[ServerState.TESTED]):
+        if now - server.requested_at > TEST_LIMIT_S:
+            yield CloseServer(server, f"{server.own_failure} (no answer)")
+
+
+def _waiting_clients(pool: Pool, now: float) -> Iterator[Action]:
+    """Find clients that have waited too long for a server, oldest first."""
+    rules = pool.rules
+    for client in list(pool.clients[ClientState.WAITING]):
+        waited_s = now - client.waiting_since
+        if 0 < rules.query_timeout_s < waited_s:
+            yield CloseClient(client, LimitReached("query_timeout"))
+        elif 0 < rules.query_wait_timeout_s < waited_s:
+            yield CloseClient(client, LimitReached("query_wait_timeout"))
+        elif 0 < rules.query_wait_notify_s < waited_s and not client.was_notified:
+            client.was_notified = True
+            yield NotifyClient(client)
+
+
+def _arriving_clients(pool: Pool, now: float) -> Iterator[Action]:
+    """Find clients that have proved who they are, but whose welcome no server has given yet."""
+    rules = pool.rules
+    for client in list(pool.clients[ClientState.LOGIN]):
+        waited_s = now - client.connected_at
+        if 0 < rules.query_wait_timeout_s < waited_s:
+            yield CloseClient(client, LimitReached("query_wait_timeout"))
+        elif 0 < rules.client_login_timeout_s < waited_s:
+            yield CloseClient(client, LimitReached("client_login_timeout (server down)"))
+
+
+def _idle_clients(pool: Pool, now: float) -> Iterator[Action]:
+    """Find clients that have asked for nothing for too long."""
+    limit = pool.rules.client_idle_timeout_s
+    if not limit:
+        return
+    for client in list(pool.clients[ClientState.ACTIVE]):
+        if client.server is None and now - client.requested_at > limit:
+            yield CloseClient(client, LimitReached("client_idle_timeout"))
+
+
+def _cancel_requests(pool: Pool, now: float) -> Iterator[Action]:
+    """Find cancel requests that wait for their turn for too long."""
+    limit = pool.rules.cancel_wait_timeout_s
+    for request in list(pool.cancel_requests[ClientState.WAITING_CANCEL]):
+        if 0 < limit < now - request.requested_at:
+            yield DropCancel(request)

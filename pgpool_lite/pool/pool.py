@@ -1,0 +1,343 @@
+"""Who of one (database, user) is linked to whom? `link` and `release` decide it. HOT.
+
+HOT rule: `link` and `release` touch a fixed number of dict entries, whatever the pool's size, and
+call nothing that could wait.
+
+A `Pool` owns the lists in which its connections stand; being in a list *is* being in that state.
+`_move` and `_move_client` are the only code that changes either, and they look every move up in
+`session.states`. Policy is two lines, both in `_hand_over` and `link`: the idle server that was
+released last goes out first, and the client that waits longest is served first.
+
+The pool decides and never acts: it returns who is to go on, and leaves in a server's `state` what
+has become of it. Opening, sending and closing are the runtime's.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from pgpool_lite.config import PoolMode
+from pgpool_lite.pool.rules import PoolRules
+from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.states import CLIENT_MOVES, SERVER_MOVES, ClientState, ServerState
+
+if TYPE_CHECKING:
+    from pgpool_lite.pool.cancel import CancelRequest
+    from pgpool_lite.pool.database import Database
+
+# Members as module globals: looking one up in its Enum class costs as much as a dict operation.
+_IDLE: Final = ServerState.IDLE
+_ACTIVE: Final = ServerState.ACTIVE
+_TESTED: Final = ServerState.TESTED
+_BEING_CANCELED: Final = ServerState.BEING_CANCELED
+_CLOSED: Final = ServerState.CLOSED
+_CLIENT_ACTIVE: Final = ClientState.ACTIVE
+_CLIENT_WAITING: Final = ClientState.WAITING
+_SESSION: Final = PoolMode.SESSION
+
+#: A dict gives its newest member at once and forgets any member at once: last in, first out.
+ServerList = dict[ServerSession, None]
+#: An OrderedDict gives its oldest member at once too, however many have left: first in, first out.
+ClientList = OrderedDict[ClientSession, None]
+
+
+class Pool:
+    """All connections of one (database, user). Owned by the registry."""
+
+    def __init__(self, database: Database, user: str, rules: PoolRules) -> None:
+        """Make an empty pool; nothing is opened until somebody waits."""
+        self.database = database
+        self.user = user
+        self.rules: PoolRules
+        #: Nothing stands between a settled answer and the next client: the usual transaction pool.
+        self._is_plain = False
+        self.counters = database.stats.now
+        # --- lists, one per state ---
+        self.servers: dict[ServerState, ServerList] = {
+            state: {} for state in ServerState if state is not ServerState.CLOSED
+        }
+        self.clients: dict[ClientState, ClientList] = {
+            state: OrderedDict() for state in (ClientState.LOGIN, _CLIENT_ACTIVE, _CLIENT_WAITING)
+        }
+        self.cancel_requests: dict[ClientState, OrderedDict[CancelRequest, None]] = {
+            ClientState.WAITING_CANCEL: OrderedDict(),
+            ClientState.ACTIVE_CANCEL: OrderedDict(),
+        }
+        # The lists of the hot path under their own names; the very same objects.
+        self._idle = self.servers[_IDLE]
+        self._active = self.servers[_ACTIVE]
+        self._waiting = self.clients[_CLIENT_WAITING]
+        # --- what is known of the server ---
+        #: ParameterStatus values of the last login; None until there was one.
+        self.welcome: dict[str, str] | None = None
+        #: Why the last attempt to log in failed, "" if it did not; and when it began.
+        self.failure = ""
+        self.login_began_at = float("-inf")
+        self.last_lifetime_close_at = float("-inf")
+        self.set_rules(rules)
+
+    def set_rules(self, rules: PoolRules) -> None:
+        """Follow new rules from now on, after a RELOAD."""
+        self.rules = rules
+        self._is_plain = rules.mode is not _SESSION and not rules.reset_query
+        for servers in self.servers.values():
+            for server in servers:
+                self._apply_rules(server)
+
+    def _apply_rules(self, server: ServerSession) -> None:
+        server.forbids_blocks = self.rules.mode is PoolMode.STATEMENT
+        server.retires_at = server.connected_at + self.rules.server_lifetime_s
+
+    # --- the hot pair ---
+
+    def link(self, client: ClientSession, now: float) -> ServerSession | None:
+        """Give `client` an idle server, or let it wait: then None.
+
+        The caller has seen that the client is not linked and has something to send.
+        """
+        idle = self._idle
+        if not idle or self.database.is_paused:
+            self._move_client(client, _CLIENT_WAITING)
+            client.waiting_since = now
+            return None
+        if self.rules.round_robin:
+            server = next(iter(idle))
+            del idle[server]
+        else:
+            server, _ = idle.popitem()
+        self._active[server] = None
+        server.state = _ACTIVE
+        self._pair(client, server, now)
+        return server
+
+    def release(self, server: ServerSession, now: float) -> ClientSession | None:
+        """End a settled pairing; return the waiting client that is linked to the server now.
+
+        The server's state tells what became of it: ACTIVE again (a client is returned), IDLE,
+        TESTED (its reset query must be sent), BEING_CANCELED, or CLOSED (close it; `close_reason`
+        says why). In session mode nothing happens before the client leaves.
+        """
+        if (
+            self._is_plain
+            and now < server.retires_at
+            and not (server.close_reason or server.cancels_in_flight or self.database.is_paused)
+        ):
+            client = server.client
+            if client is not None:
+                client.server = None
+                server.client = None
+            server.released_at = now
+            if self._waiting:
+                return self._hand_over(server, now)
+            del self._active[server]
+            server.state = _IDLE
+            self._idle[server] = None
+            return None
+        return self._release_carefully(server, now)
+
+    def _pair(self, client: ClientSession, server: ServerSession, now: float) -> None:
+        """Link the two, whose states say so already; a query begins."""
+        server.client = client
+        client.server = server
+        server.requested_at = now
+        client.requested_at = now
+        client.query_started_at = now
+        client.xact_started_at = now
+        counters = self.counters
+        counters.server_assignment_count += 1
+        counters.query_count += 1
+        counters.xact_count += 1
+
+    def _release_carefully(self, server: ServerSession, now: float) -> ClientSession | None:
+        """Release a server that something is to be asked of, or that may not be used again."""
+        client = server.client
+        if self.rules.mode is _SESSION and client is not None and not client.is_leaving:
+            return None
+        if client is not None:
+            client.server = None
+            server.client = None
+        server.released_at = now
+        if self._must_close(server, now):
+            self._move(server, _CLOSED)
+            return None
+        if server.cancels_in_flight:
+            self._move(server, _BEING_CANCELED)
+            return None
+        if self.rules.reset_query:
+            self._move(server, _TESTED)
+            return None
+        return self._hand_over(server, now)
+
+    def _hand_over(self, server: ServerSession, now: float) -> ClientSession | None:
+        """Link a usable server to the oldest waiting client, which is returned; else it is idle."""
+        if not self._waiting:
+            self._move(server, _IDLE)
+            return None
+        client = next(iter(self._waiting))
+        self._move_client(client, _CLIENT_ACTIVE)
+        self.counters.wait_time += now - client.waiting_since
+        if server.state is not _ACTIVE:
+            self._move(server, _ACTIVE)
+        self._pair(client, server, now)
+        return client
+
+    def _must_close(self, server: ServerSession, now: float) -> bool:
+        if not server.close_reason and self.is_life_over(server, now):
+            server.close_reason = "server lifetime over"
+            self.last_lifetime_close_at = now
+        if not server.close_reason and self.database.is_paused:
+            server.close_reason = "pause mode"
+        return bool(server.close_reason)
+
+    # --- servers come and go ---
+
+    def add_server(self, server: ServerSession, now: float) -> None:
+        """Take in a connection that is about to be opened."""
+        self.servers[ServerState.LOGIN][server] = None
+        self._apply_rules(server)
+        self.login_began_at = now
+
+    def server_logged_in(self, server: ServerSession, now: float) -> ClientSession | None:
+        """Note that a server is ready for use; return the waiting client that gets it."""
+        self.failure = ""
+        server.released_at = now
+        self._move(server, _IDLE)
+        return self.reuse(server, now)
+
+    def server_usable(self, server: ServerSession, now: float) -> ClientSession | None:
+        """Note that a server's reset or check query succeeded, or its last cancel is through."""
+        if server.state is _BEING_CANCELED and self.rules.reset_query:
+            self._move(server, _TESTED)
+            return None
+        self._move(server, _IDLE)
+        return self.reuse(server, now)
+
+    def reuse(self, server: ServerSession, now: float) -> ClientSession | None:
+        """Give an idle server to the oldest waiting client, which is returned, if there is one."""
+        if self._must_close(server, now):
+            self._move(server, _CLOSED)
+            return None
+        if not self._waiting:
+            return None
+        return self._hand_over(server, now)
+
+    def idle_server(self) -> ServerSession | None:
+        """Return the server that `link` would give next, if any."""
+        return next(reversed(self._idle), None) if self._idle else None
+
+    def begin_test(self, server: ServerSession) -> None:
+        """Note that a check query is about to be sent to a USED server."""
+        self._move(server, _TESTED)
+
+    def grow_stale(self, server: ServerSession) -> None:
+        """Note that a server has been idle for so long that it must be checked before use."""
+        self._move(server, ServerState.USED)
+
+    def login_failed(self, server: ServerSession, reason: str) -> None:
+        """Note that an attempt to open a server failed; nobody tries again for a while."""
+        self.failure = reason
+        self.remove_server(server)
+
+    def remove_server(self, server: ServerSession) -> ClientSession | None:
+        """Forget a server that is closed; return the client that was linked to it."""
+        client = server.client
+        if client is not None:
+            client.server = None
+            server.client = None
+        if server.state is not _CLOSED:
+            self._move(server, _CLOSED)
+        return client
+
+    def wants_server(self, now: float) -> bool:
+        """Say whether a server should be opened now; one at a time, as PgBouncer does."""
+        rules = self.rules
+        if self.servers[ServerState.LOGIN] or self.database.is_paused:
+            return False
+        if self.failure and now - self.login_began_at < rules.login_retry_s:
+            return False
+        count = self.server_count
+        if self.welcome is None and self.clients[ClientState.LOGIN]:
+            return True
+        if rules.pool_size and count >= rules.pool_size:
+            return False
+        if count < rules.min_pool_size and (rules.has_forced_user or self.client_count):
+            return True
+        on_the_way = len(self.servers[_TESTED]) + len(self.servers[ServerState.USED])
+        return len(self._waiting) > on_the_way
+
+    # --- clients come and go ---
+
+    def add_client(self, client: ClientSession) -> None:
+        """Take in an authenticated client; it is in LOGIN until the welcome is known."""
+        self.clients[client.state][client] = None
+
+    def admit(self, client: ClientSession) -> None:
+        """Note that a client has been welcomed."""
+        self._move_client(client, _CLIENT_ACTIVE)
+        self.counters.client_login_count += 1
+
+    def remove_client(self, client: ClientSession) -> ServerSession | None:
+        """Forget a client that leaves; return the server still linked to it, which is not settled.
+
+        A settled server (session mode) is to be given to `release` before; what comes back here
+        has a transaction or a query open and must be closed.
+        """
+        server = client.server
+        client.server = None
+        if server is not None:
+            server.client = None
+        if client.state is not ClientState.CLOSED:
+            self._move_client(client, ClientState.CLOSED)
+        return server
+
+    # --- figures ---
+
+    @property
+    def server_count(self) -> int:
+        """Server connections of every state, those being opened too."""
+        return sum(map(len, self.servers.values()))
+
+    @property
+    def client_count(self) -> int:
+        """Clients of every state."""
+        return sum(map(len, self.clients.values()))
+
+    @property
+    def has_usable_server(self) -> bool:
+        """Some server is logged in: a failing login is not the end of the world."""
+        return self.server_count > len(self.servers[ServerState.LOGIN])
+
+    def oldest_wait_s(self, now: float) -> float:
+        """Return for how long the oldest waiting client has waited."""
+        oldest = next(iter(self._waiting), None)
+        return now - oldest.waiting_since if oldest is not None else 0.0
+
+    def is_life_over(self, server: ServerSession, now: float) -> bool:
+        """Say whether a server is too old; they retire one by one, spread over a lifetime."""
+        if now < server.retires_at:
+            return False
+        rules = self.rules
+        spread = rules.server_lifetime_s / rules.pool_size if rules.pool_size else 0.0
+        return now - self.last_lifetime_close_at >= spread
+
+    # --- the movers ---
+
+    def _move(self, server: ServerSession, state: ServerState) -> None:
+        old = server.state
+        if state not in SERVER_MOVES[old]:
+            raise AssertionError(f"a server cannot go from {old.name} to {state.name}")
+        del self.servers[old][server]
+        server.state = state
+        if state is not _CLOSED:
+            self.servers[state][server] = None
+
+    def _move_client(self, client: ClientSession, state: ClientState) -> None:
+        old = client.state
+        if state not in CLIENT_MOVES[old]:
+            raise AssertionError(f"a client cannot go from {old.name} to {state.name}")
+        del self.clients[old][client]
+        client.state = state
+        if state is not ClientState.CLOSED:
+            self.clients[state][client] = None

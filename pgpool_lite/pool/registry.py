@@ -1,0 +1,191 @@
+"""Which databases, users and pools are there? The one object that knows them all.
+
+The runtime owns one `Registry`. It makes pools when clients ask for them, keeps every client
+findable by its cancel key, hands out ids, and swaps the configuration on RELOAD. What a client
+must prove to come in is `admission`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pgpool_lite.config import Config, DatabaseSettings, PoolMode, UserSettings
+from pgpool_lite.errors import LoginRejected
+from pgpool_lite.pool.database import Database
+from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.rules import PoolRules, resolve
+from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.parameters import TrackedParameters
+from pgpool_lite.session.server_login import ServerCredentials
+from pgpool_lite.wire.frontend import CancelKey
+from pgpool_lite.wire.scram import ScramKeys
+
+#: The database that is the admin console; no server knows it.
+CONSOLE = "pgbouncer"
+
+
+class Registry:
+    """All databases, pools and clients of one running pooler."""
+
+    def __init__(self, config: Config, now: float) -> None:
+        """Know the databases of `config`; there are no pools yet."""
+        self.config = config
+        self.started_at = now
+        self.tracked = TrackedParameters(config.settings.track_extra_parameters)
+        self.databases: dict[str, Database] = {
+            name: Database(settings, now) for name, settings in config.databases.items()
+        }
+        #: The console is a database too: it has statistics and a line in SHOW DATABASES.
+        self.console = Database(DatabaseSettings(name=CONSOLE, pool_mode=PoolMode.STATEMENT), now)
+        self.pools: dict[tuple[str, str], Pool] = {}
+        #: Keys that a client's SCRAM login revealed, by user: they log in to servers.
+        self.scram_keys: dict[str, ScramKeys] = {}
+        self._by_cancel_key: dict[bytes, tuple[Pool, ClientSession]] = {}
+        self._last_id = 0
+
+    # --- databases and pools ---
+
+    def find_database(self, name: str, now: float) -> Database:
+        """Return the database of that name, made from `*` if there is no such line.
+
+        Raises LoginRejected when there is neither.
+        """
+        database = self.databases.get(name)
+        if database is None:
+            fallback = self.config.fallback
+            if fallback is None:
+                raise LoginRejected(
+                    f"no such database: {name}",
+                    detail=f"Configured are: {', '.join(sorted(self.databases)) or 'none'}.",
+                    hint="Add it to [databases], or a line for * there.",
+                )
+            database = Database(fallback.named(name), now, is_auto=True)
+            self.databases[name] = database
+        return database
+
+    def pool_for(self, database: Database, client_user: str) -> Pool:
+        """Return the pool that serves `client_user` in `database`, made if need be."""
+        user = database.settings.user or client_user
+        pool = self.pools.get((database.name, user))
+        if pool is None:
+            pool = Pool(database, user, self.rules_for(database, user))
+            self.pools[database.name, user] = pool
+        return pool
+
+    def rules_for(self, database: Database, user: str) -> PoolRules:
+        """Return what the configuration says for a pool."""
+        user_settings = self.config.users.get(user) or UserSettings(name=user)
+        return resolve(self.config.settings, database.settings, user_settings)
+
+    def credentials_for(self, pool: Pool) -> ServerCredentials:
+        """Return how to log in at the server as the pool's user."""
+        settings = pool.database.settings
+        return ServerCredentials(
+            user=pool.user,
+            database=settings.dbname or settings.name,
+            secret=settings.password or self.config.secrets.get(pool.user),
+            scram_keys=None if settings.password else self.scram_keys.get(pool.user),
+            parameters=_startup_parameters(settings),
+        )
+
+    # --- clients ---
+
+    @property
+    def client_count(self) -> int:
+        """Clients of all pools."""
+        return sum(pool.client_count for pool in self.pools.values())
+
+    def clients(self) -> Iterator[tuple[Pool, ClientSession]]:
+        """Walk over all clients of all pools."""
+        for pool in self.pools.values():
+            for clients in pool.clients.values():
+                for client in clients:
+                    yield pool, client
+
+    def next_id(self) -> int:
+        """Return a number that no connection had before; clients and servers share the count."""
+        self._last_id += 1
+        return self._last_id
+
+    def remember_key(self, pool: Pool, client: ClientSession) -> None:
+        """Make a client findable by the key it was told."""
+        self._by_cancel_key[_key(client.cancel_key)] = pool, client
+
+    def forget_key(self, client: ClientSession) -> None:
+        """Reverse `remember_key`."""
+        self._by_cancel_key.pop(_key(client.cancel_key), None)
+
+    def find_by_key(self, key: CancelKey) -> tuple[Pool, ClientSession] | None:
+        """Return the client that a CancelRequest names, and its pool."""
+        return self._by_cancel_key.get(_key(key))
+
+    # --- configuration ---
+
+    def reload(self, config: Config, now: float) -> None:
+        """Swap the configuration; connections of databases that changed are retired."""
+        self.config = config
+        self.scram_keys.clear()
+        for name, settings in config.databases.items():
+            database = self.databases.get(name)
+            if database is None:
+                self.databases[name] = Database(settings, now)
+            else:
+                self._change(database, settings)
+        for name, database in list(self.databases.items()):
+            if name not in config.databases:
+                self._remove(database)
+        for pool in self.pools.values():
+            pool.set_rules(self.rules_for(pool.database, pool.user))
+
+    def _change(self, database: Database, settings: DatabaseSettings) -> None:
+        moved = _server_of(settings) != _server_of(database.settings)
+        database.settings = settings
+        database.is_auto = False
+        if moved:
+            self.retire_servers(database, "database configuration changed")
+
+    def _remove(self, database: Database) -> None:
+        """Take a database out that the file no longer has; `*` may go on serving it."""
+        fallback = self.config.fallback
+        if fallback is not None:
+            self._change(database, fallback.named(database.name))
+            database.is_auto = True
+            return
+        del self.databases[database.name]
+        self.retire_servers(database, "database removed")
+
+    def retire_servers(self, database: Database | None, reason: str) -> None:
+        """Have servers closed as soon as they are free: RECONNECT, or a changed database."""
+        for pool in self.pools.values():
+            if database is None or pool.database is database:
+                for servers in pool.servers.values():
+                    for server in servers:
+                        server.close_reason = server.close_reason or reason
+
+
+def _startup_parameters(settings: DatabaseSettings) -> tuple[tuple[str, str], ...]:
+    """Return what a database's line wants every server connection to begin with."""
+    wishes = {
+        "client_encoding": settings.client_encoding,
+        "datestyle": settings.datestyle,
+        "timezone": settings.timezone,
+        "application_name": settings.application_name,
+    }
+    return tuple((name, value) for name, value in wishes.items() if value is not None)
+
+
+def _server_of(settings: DatabaseSettings) -> DatabaseSettings:
+    """Return the part of a database's line that decides where its connections lead."""
+    return DatabaseSettings(
+        name=settings.name,
+        host=settings.host,
+        port=settings.port,
+        dbname=settings.dbname,
+        user=settings.user,
+        password=settings.password,
+        sslmode=settings.sslmode,
+    )
+
+
+def _key(key: CancelKey) -> bytes:
+    return key.pid.to_bytes(4, "big") + key.secret

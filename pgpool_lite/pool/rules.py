@@ -1,0 +1,88 @@
+"""The limits and habits of one pool, resolved from all the places where they can be set.
+
+PgBouncer lets a setting stand in [pgbouncer], be overridden per database and again per user. A
+pool asks for each number often and should not know of these places, so they are resolved once,
+when the pool is made and when the configuration is reloaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pgpool_lite.config import DatabaseSettings, PoolMode, Settings, UserSettings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRules:
+    """What holds for one (database, user). Times in seconds; 0 switches a limit off."""
+
+    mode: PoolMode = PoolMode.TRANSACTION
+    pool_size: int = 20
+    min_pool_size: int = 0
+    round_robin: bool = False
+    #: Sent to a server before its next client, "" for none.
+    reset_query: str = ""
+    #: Idle for longer than this, a server is checked before it is used.
+    check_delay_s: float = 30.0
+    #: None: no checks. The empty query, `<empty>` in the file, does nothing but be answered.
+    check_query: str | None = ""
+    server_lifetime_s: float = 3600.0
+    server_idle_timeout_s: float = 600.0
+    login_retry_s: float = 15.0
+    query_timeout_s: float = 0.0
+    query_wait_timeout_s: float = 120.0
+    query_wait_notify_s: float = 5.0
+    idle_transaction_timeout_s: float = 0.0
+    transaction_timeout_s: float = 0.0
+    client_idle_timeout_s: float = 0.0
+    client_login_timeout_s: float = 60.0
+    cancel_wait_timeout_s: float = 10.0
+    #: A pool whose server user is fixed is kept at min_pool_size even without clients.
+    has_forced_user: bool = False
+
+
+def resolve(settings: Settings, database: DatabaseSettings, user: UserSettings) -> PoolRules:
+    """Return what holds where these meet: the user's word, else the database's, else everyone's."""
+    mode = _first(user.pool_mode, database.pool_mode, settings.pool_mode)
+    needs_reset = mode is PoolMode.SESSION or settings.server_reset_query_always
+    return PoolRules(
+        mode=mode,
+        pool_size=_first(user.pool_size, database.pool_size, settings.default_pool_size),
+        min_pool_size=_first(database.min_pool_size, settings.min_pool_size),
+        round_robin=settings.server_round_robin,
+        reset_query=settings.server_reset_query if needs_reset else "",
+        check_delay_s=settings.server_check_delay,
+        check_query=_check_query(settings.server_check_query),
+        server_lifetime_s=_first(database.server_lifetime, settings.server_lifetime),
+        server_idle_timeout_s=settings.server_idle_timeout,
+        login_retry_s=settings.server_login_retry,
+        query_timeout_s=_first(user.query_timeout, settings.query_timeout),
+        query_wait_timeout_s=_first(
+            user.query_wait_timeout, database.query_wait_timeout, settings.query_wait_timeout
+        ),
+        query_wait_notify_s=settings.query_wait_notify,
+        idle_transaction_timeout_s=_first(
+            user.idle_transaction_timeout, settings.idle_transaction_timeout
+        ),
+        transaction_timeout_s=_first(user.transaction_timeout, settings.transaction_timeout),
+        client_idle_timeout_s=_first(user.client_idle_timeout, settings.client_idle_timeout),
+        client_login_timeout_s=settings.client_login_timeout,
+        cancel_wait_timeout_s=settings.cancel_wait_timeout,
+        has_forced_user=database.user is not None,
+    )
+
+
+def _check_query(text: str) -> str | None:
+    """Return what to send: PgBouncer writes `<empty>` for "" because "" stands for "never"."""
+    return "" if text == "<empty>" else text or None
+
+
+def _first(*candidates: T | None) -> T:
+    """Return the first that is set; the last candidate always is."""
+    for candidate in candidates:
+        if candidate is not None:
+            return candidate
+    raise AssertionError("the global setting is always set")

@@ -1,0 +1,226 @@
+"""One client's socket after its login. HOT: hops 1 and 6 of every query (docs/design/one-query.md).
+
+HOT rule: `data_received` and `relay` are one call each per read; one read causes one write.
+
+Reading goes on while the client waits for a server, so that a client that leaves is noticed at
+once; what it sends meanwhile is kept in `_held`, up to a limit, beyond which its reading pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from pgpool_lite.errors import ClientError
+from pgpool_lite.pool.pool import Pool
+from pgpool_lite.proxy.addresses import peer_address
+from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
+from pgpool_lite.session.server import ServerSession
+
+if TYPE_CHECKING:
+    from pgpool_lite.proxy.dispatcher import Dispatcher
+
+#: A waiting client may send this much before it is made to stop. The socket holds the rest.
+HELD_LIMIT: Final = 262_144
+
+
+class ClientConnection(asyncio.Protocol):
+    """Passes a client's bytes to the server it is linked to, and the answers back."""
+
+    __slots__ = (
+        "_clock",
+        "_counters",
+        "_dispatcher",
+        "_held",
+        "is_congested",
+        "pool",
+        "session",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        session: ClientSession,
+        pool: Pool,
+        transport: asyncio.Transport,
+        dispatcher: Dispatcher,
+    ) -> None:
+        """Take over the socket of a client that has logged in."""
+        self.session = session
+        self.pool = pool
+        self.transport = transport
+        self._dispatcher = dispatcher
+        self._clock: Callable[[], float] = dispatcher.clock
+        self._counters = pool.counters
+        #: Bytes for a server that the client does not have yet, or that must first accept its
+        #: session parameters.
+        self._held = b""
+        #: The client does not read its answers: nothing more is taken from it or for it.
+        self.is_congested = False
+        session.connection = self
+
+    # --- hop 1: from the client ---
+
+    def data_received(self, data: bytes) -> None:
+        """Count what the client asks for and pass it on, or have it wait for a server."""
+        session = self.session
+        try:
+            verdict = session.receive(data)
+        except ClientError as error:
+            self._dispatcher.refuse_client(self, error)
+            return
+        if verdict != RELAY:
+            self._pass_cut(data, verdict)
+            return
+        server = session.server
+        if server is None or self._held:
+            self._pass_unlinked(data)
+            return
+        self._pass_linked(server, data)
+
+    def _pass_linked(self, server: ServerSession, data: bytes) -> None:
+        """Pass on what belongs to a pairing under way."""
+        if not self.session.query_started_at:
+            self._begin_query(server)
+        self._counters.bytes_received += len(data)
+        server.connection.relay(data)
+
+    def _pass_unlinked(self, data: bytes) -> None:
+        """Link and pass on, or keep the bytes while the client waits or is being prepared."""
+        if self._held:
+            self._hold(data)
+            return
+        server = self.pool.link(self.session, self._clock())
+        if server is None:
+            self._hold(data)
+            self._dispatcher.client_waits(self)
+        else:
+            self._begin(server, data)
+
+    def _pass_cut(self, data: bytes, verdict: int) -> None:
+        """Pass on a read that is not to be relayed as it came; part if that settles the pair."""
+        session = self.session
+        if verdict & CUT:
+            data = session.cut
+        if data:
+            server = session.server
+            if server is None or self._held:
+                self._pass_unlinked(data)
+            else:
+                self._pass_linked(server, data)
+        if session.is_leaving:
+            self._dispatcher.client_left(self, "client close request")
+        elif verdict & SETTLED and session.server is not None:
+            self._dispatcher.release(session.server, self.pool)
+
+    # --- linking ---
+
+    def _begin(self, server: ServerSession, data: bytes) -> None:
+        """Send the first bytes of a pairing, the client's session parameters in front."""
+        session = self.session
+        self._counters.bytes_received += len(data)
+        if self.is_congested:
+            server.connection.pause_reading()
+        if session.parameters != server.parameters:
+            data = self._prepare(server, data)
+        server.connection.relay(data)
+
+    def _prepare(self, server: ServerSession, data: bytes) -> bytes:
+        """Return `data` with a SET of the client's parameters in front.
+
+        A value that no server has accepted yet might be refused, and then the client's own query
+        must not have run: the SET goes alone, and `data` is kept until it has been answered.
+        """
+        session = self.session
+        may_fail = not session.is_proven and server.tracked.may_fail(
+            session.parameters, server.parameters
+        )
+        prefix = server.adopt(session)
+        if may_fail and prefix:
+            self._held = data  # until `send_held`
+            return prefix
+        return prefix + data
+
+    def _begin_query(self, server: ServerSession) -> None:
+        """Note a further query of a pairing; `Pool.link` has noted the first."""
+        session = self.session
+        now = self._clock()
+        session.query_started_at = session.requested_at = server.requested_at = now
+        self._counters.query_count += 1
+        if not session.xact_started_at:  # session pooling: the pairing outlives the transaction
+            session.xact_started_at = now
+            self._counters.xact_count += 1
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > HELD_LIMIT:
+            self.pause_reading()
+
+    def go_on(self, server: ServerSession) -> None:
+        """Send what the client asked for while it waited: it is linked to `server` now."""
+        data, self._held = self._held, b""
+        if not self.is_congested:
+            self.resume_reading()
+        self._begin(server, data)
+
+    def send_held(self, server: ServerSession) -> None:
+        """Send what was held back until `server` had accepted the client's parameters."""
+        data, self._held = self._held, b""
+        if not self.is_congested:
+            self.resume_reading()
+        if data:
+            server.connection.relay(data)
+
+    # --- hop 6: to the client ---
+
+    def relay(self, data: bytes) -> None:
+        """Write these bytes, this very object, to the client."""
+        self._counters.bytes_sent += len(data)
+        self.transport.write(data)
+
+    # --- flow ---
+
+    def pause_writing(self) -> None:
+        """Stop the server, and the client's own requests: this client does not read its answers."""
+        self.is_congested = True
+        self.pause_reading()
+        if self.session.server is not None:
+            self.session.server.connection.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Let both flow again."""
+        self.is_congested = False
+        if len(self._held) <= HELD_LIMIT:
+            self.resume_reading()
+        if self.session.server is not None:
+            self.session.server.connection.resume_reading()
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the client."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on taking from the client."""
+        if not self.transport.is_closing() and not self.transport.is_reading():
+            self.transport.resume_reading()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the other end."""
+        return peer_address(self.transport)
+
+    # --- the end ---
+
+    def refuse(self, error: ClientError) -> None:
+        """Tell the client why it is closed, and close it."""
+        self._dispatcher.refuse_client(self, error)
+
+    def eof_received(self) -> bool:
+        """Take a half-closed connection for a closed one, as PgBouncer does."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Clear up after a client that went without saying Terminate."""
+        self._dispatcher.client_left(self, "client unexpected eof")

@@ -1,0 +1,229 @@
+"""One client's socket from accept to welcome.
+
+Drives a `ClientLogin`, asks the doorkeeper, waits for the pool's welcome if no server has logged in
+yet, then hands the socket to a `ClientConnection` (or to the console) and is gone. Nothing of this
+is on the hot path, and nothing of it stays in memory once the client is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING
+
+from pgpool_lite.errors import ClientError, ClientProtocolError, LimitReached
+from pgpool_lite.pool.admission import Admission, reject_unreported
+from pgpool_lite.pool.pool import Pool
+from pgpool_lite.proxy.addresses import peer_address
+from pgpool_lite.proxy.client_connection import ClientConnection
+from pgpool_lite.proxy.dispatcher import cached_failure
+from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.client_login import ClientLogin, Step
+from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.states import ClientState
+from pgpool_lite.wire import backend
+from pgpool_lite.wire.frontend import CancelKey
+
+if TYPE_CHECKING:
+    from pgpool_lite.proxy.runtime import Runtime
+
+#: What a client may send beyond its login before it has been welcomed; libpq sends nothing.
+EARLY_LIMIT = 65_536
+
+
+class ClientLoginConnection(asyncio.Protocol):
+    """Brings one client in."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Wait for a connection to be made."""
+        self._runtime = runtime
+        self._login = ClientLogin()
+        self._transport: asyncio.Transport
+        self._admission: Admission | None = None
+        self._session: ClientSession | None = None
+        self._early = b""
+        self.id = runtime.registry.next_id()
+        self.connected_at = runtime.clock()
+        self.is_congested = False
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the client."""
+        return peer_address(self._transport)
+
+    # --- the socket ---
+
+    # A stream socket always comes with a Transport; uvloop's does not say so by its class.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, unless there is no room for one more socket."""
+        self._transport = transport
+        refusal = self._runtime.doorway.enter(self, transport)
+        if refusal is not None:
+            self.refuse(refusal)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the login one read further."""
+        if self._session is not None:
+            self._keep_early(data)
+            return
+        try:
+            step = self._login.receive(data)
+            if step is Step.STARTUP:
+                step = self._admit()
+        except ClientError as error:
+            self.refuse(error)
+            return
+        self._send_answer()
+        if step is Step.CANCEL:
+            self._cancel()
+        elif step is Step.AUTHENTICATED:
+            self._authenticated()
+
+    def eof_received(self) -> bool:
+        """Take a half-closed connection for a closed one."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a client that gave up."""
+        self._leave("client unexpected eof")
+
+    # --- the steps ---
+
+    def _admit(self) -> Step:
+        startup = self._login.startup
+        assert startup is not None
+        runtime = self._runtime
+        self._admission = runtime.doorkeeper.admit(startup, self.address, runtime.clock())
+        runtime.log.login_attempt(
+            self.id, self._admission.database.name, self._admission.user, self.address
+        )
+        self._login.challenge(self._admission.challenge)
+        return self._login.receive(b"")
+
+    def _cancel(self) -> None:
+        key = self._login.cancel_key
+        assert key is not None
+        self._runtime.doorway.leave(self)
+        self._runtime.connector.cancel(key, self._transport.close)
+
+    def _authenticated(self) -> None:
+        admission = self._admission
+        assert admission is not None
+        if self._login.scram_client_key:
+            self._runtime.doorkeeper.remember_proof(admission, self._login.scram_client_key)
+        if admission.pool is None:
+            self._runtime.doorway.leave(self)
+            self._runtime.open_console(self._transport, admission, self.id, self._login.rest)
+            return
+        session = ClientSession(
+            self.id,
+            CancelKey(secrets.randbits(31), secrets.token_bytes(4)),
+            admission.wishes,
+            self.connected_at,
+        )
+        self._session = session
+        self._early = self._login.rest
+        session.connection = self
+        admission.pool.add_client(session)
+        if admission.pool.welcome is not None:
+            self._welcome(admission.pool)
+        elif admission.pool.failure and not admission.pool.has_usable_server:
+            self.refuse(cached_failure(admission.pool))
+            self._runtime.dispatcher.replenish(admission.pool)
+        else:
+            self._runtime.dispatcher.replenish(admission.pool)
+
+    def _welcome(self, pool: Pool) -> None:
+        """Say to the client what the server said to us, and hand the socket over."""
+        session, runtime = self._session, self._runtime
+        welcome = pool.welcome
+        assert session is not None
+        assert welcome is not None
+        tracked = runtime.registry.tracked
+        known = tracked.values_of(welcome)
+        try:
+            reject_unreported(runtime.registry, session.parameters, known)
+        except ClientError as error:
+            self.refuse(error)
+            return
+        session.is_proven = not tracked.may_fail(session.parameters, known)
+        session.parameters = tracked.filled(session.parameters, known)
+        shown = {**welcome, **tracked.named(session.parameters)}
+        runtime.doorway.leave(self)
+        runtime.registry.remember_key(pool, session)
+        pool.admit(session)
+        connection = ClientConnection(session, pool, self._transport, runtime.dispatcher)
+        self._transport.set_protocol(connection)
+        self._transport.write(
+            b"".join(
+                (
+                    backend.AUTHENTICATION_OK,
+                    *(backend.parameter_status(name, value) for name, value in shown.items()),
+                    backend.backend_key_data(session.cancel_key),
+                    self._greeting(),
+                    backend.READY_IDLE,
+                )
+            )
+        )
+        if self._early:
+            connection.data_received(self._early)
+
+    def _greeting(self) -> bytes:
+        message = self._runtime.settings.login_notify_message
+        return backend.notice_response(message) if message else b""
+
+    def _keep_early(self, data: bytes) -> None:
+        self._early += data
+        if len(self._early) > EARLY_LIMIT:
+            self.refuse(ClientProtocolError("client sends data although its login is not over"))
+
+    def _send_answer(self) -> None:
+        if self._login.answer:
+            self._transport.write(self._login.answer)
+            self._login.answer = b""
+
+    # --- what others want of a client in LOGIN ---
+
+    def go_on(self, server: ServerSession) -> None:
+        """Welcome the client: a server has logged in."""
+        assert self._admission is not None
+        assert self._admission.pool is not None
+        self._welcome(self._admission.pool)
+
+    def send_held(self, server: ServerSession) -> None:
+        """Never called: a client in LOGIN is not linked."""
+        raise AssertionError("a client in LOGIN is not linked")
+
+    def relay(self, data: bytes) -> None:
+        """Write to the client."""
+        self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Never called: a client in LOGIN is not linked."""
+        raise AssertionError("a client in LOGIN is not linked")
+
+    def resume_reading(self) -> None:
+        """Never called: a client in LOGIN is not linked."""
+        raise AssertionError("a client in LOGIN is not linked")
+
+    def refuse(self, error: ClientError) -> None:
+        """Tell the client why it is closed, and close it."""
+        if not self._transport.is_closing():
+            self._send_answer()
+            self._transport.write(backend.error_response(error))
+            self._runtime.log.stranger_said_no(self.address, error)
+        self._leave(error.message)
+        self._transport.close()
+
+    def login_timed_out(self) -> None:
+        """Close a client that has not logged in within client_login_timeout."""
+        self.refuse(LimitReached("client_login_timeout"))
+
+    def _leave(self, reason: str) -> None:
+        self._runtime.doorway.leave(self)
+        session, admission = self._session, self._admission
+        if session is None or admission is None or admission.pool is None:
+            return
+        if session.state is ClientState.LOGIN:
+            admission.pool.remove_client(session)
+            self._runtime.log.client_closed(session, admission.pool, reason, self._runtime.clock())

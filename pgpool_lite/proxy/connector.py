@@ -1,0 +1,243 @@
+"""How is a connection to PostgreSQL opened? For a pool that wants one, or to cancel a query.
+
+The only place besides start and shutdown where something is awaited. One task opens one
+connection; what it learns goes to the dispatcher, and the socket to a `ServerConnection`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, TypeVar
+
+from pgpool_lite.config import DatabaseSettings
+from pgpool_lite.errors import ServerError, ServerLoginFailed
+from pgpool_lite.pool.cancel import CancelRequest
+from pgpool_lite.pool.pool import Pool
+from pgpool_lite.proxy.addresses import own_address, peer_address
+from pgpool_lite.proxy.server_connection import ServerConnection
+from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.server_login import ServerLogin
+from pgpool_lite.session.states import ClientState, ServerState
+from pgpool_lite.wire.frontend import CancelKey, encode_cancel_request
+
+if TYPE_CHECKING:
+    from pgpool_lite.proxy.runtime import Runtime
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+#: Where Debian's PostgreSQL listens, and libpq looks when no host is given.
+DEFAULT_SOCKET_DIR = "/var/run/postgresql"
+
+
+class Connector:
+    """Opens connections to servers. Owned by the runtime."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Open nothing yet."""
+        self._runtime = runtime
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- servers ---
+
+    def open_server(self, pool: Pool) -> None:
+        """Begin to open a server connection for a pool."""
+        runtime = self._runtime
+        now = runtime.clock()
+        server = ServerSession(runtime.registry.next_id(), runtime.registry.tracked, now)
+        server.connection = connection = ServerLoginConnection(runtime, pool, server)
+        pool.add_server(server, now)
+        self._spawn(self._open(pool, server, connection))
+
+    async def _open(
+        self, pool: Pool, server: ServerSession, connection: ServerLoginConnection
+    ) -> None:
+        limit = self._runtime.settings.server_connect_timeout or None
+        try:
+            async with asyncio.timeout(limit):
+                await connect(pool.database.settings, lambda: connection)
+                await connection.finished
+        except TimeoutError:
+            self._fail(pool, server, ServerLoginFailed("connect timeout"))
+        except OSError as error:
+            self._fail(pool, server, ServerLoginFailed("connect failed", detail=str(error)))
+        except ServerError as error:
+            self._fail(pool, server, error)
+
+    def _fail(self, pool: Pool, server: ServerSession, error: ServerError) -> None:
+        if server.state is ServerState.LOGIN:
+            self._runtime.dispatcher.login_failed(server, pool, error)
+
+    # --- cancel requests ---
+
+    def cancel(self, key: CancelKey, hang_up: Callable[[], None]) -> None:
+        """Pass a CancelRequest on to the server that runs the query, if one does.
+
+        Nothing is ever answered to a CancelRequest: `hang_up` closes its connection when
+        PostgreSQL has taken it, and at once if there is nothing to cancel.
+        """
+        runtime = self._runtime
+        found = runtime.registry.find_by_key(key)
+        server = found[1].server if found is not None else None
+        if found is None or server is None:
+            hang_up()
+            return
+        request = CancelRequest(found[0], server, hang_up, runtime.clock())
+        if request.may_begin():
+            self._spawn(self._forward(request))
+
+    async def _forward(self, request: CancelRequest) -> None:
+        """Carry one request to PostgreSQL, then those that waited for it."""
+        runtime, pool = self._runtime, request.pool
+        request.begin()
+        try:
+            async with asyncio.timeout(runtime.settings.cancel_wait_timeout or None):
+                transport, carrier = await connect(pool.database.settings, CancelCarrier)
+                transport.write(encode_cancel_request(request.server.cancel_key))
+                await carrier.closed
+                transport.close()
+        except (TimeoutError, OSError) as error:
+            runtime.log.server(request.server, pool).warning(
+                "cancel request failed: %s", error or "cancel_wait_timeout"
+            )
+        finally:
+            next_client = request.end(runtime.clock())
+            runtime.dispatcher.follow_up(request.server, pool, next_client)
+        for waiting in list(pool.cancel_requests[ClientState.WAITING_CANCEL]):
+            if waiting.has_lost_its_point():
+                waiting.end(runtime.clock())
+            elif waiting.may_begin():
+                self._spawn(self._forward(waiting))
+                return
+
+    # --- tasks ---
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run `work` and keep it from being collected; see `close`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Give up everything that is being opened or canceled."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class ServerLoginConnection(asyncio.Protocol):
+    """One server's socket from connect to the end of its login; a `ServerConnection` follows."""
+
+    def __init__(self, runtime: Runtime, pool: Pool, server: ServerSession) -> None:
+        """Wait for the connection to be made."""
+        self._runtime = runtime
+        self._pool = pool
+        self._server = server
+        self._login = ServerLogin(runtime.registry.credentials_for(pool))
+        self._transport: asyncio.Transport | None = None
+        self.is_congested = False
+        #: Done when the login is, or has failed.
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the server, as configured while there is no connection."""
+        if self._transport is not None:
+            return peer_address(self._transport)
+        settings = self._pool.database.settings
+        return settings.host or "unix", settings.port
+
+    # A stream socket always comes with a Transport; uvloop's does not say so by its class.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Introduce ourselves."""
+        self._transport = transport
+        self._runtime.log.server_opened(self._server, self._pool, own_address(transport))
+        transport.write(self._login.start())
+
+    def data_received(self, data: bytes) -> None:
+        """Take the login one read further."""
+        assert self._transport is not None
+        try:
+            answer = self._login.receive(data)
+        except ServerError as error:
+            self._finish(error)
+            return
+        if answer:
+            self._transport.write(answer)
+        if self._login.is_ready:
+            self._hand_over(self._transport)
+
+    def _hand_over(self, transport: asyncio.Transport) -> None:
+        login, pool, server = self._login, self._pool, self._server
+        pool.welcome = login.parameters
+        server.logged_in(
+            login.cancel_key, self._runtime.registry.tracked.values_of(login.parameters)
+        )
+        connection = ServerConnection(server, pool, transport, self._runtime.dispatcher)
+        transport.set_protocol(connection)
+        self._finish(None)
+        connect_query = pool.database.settings.connect_query
+        if connect_query:
+            connection.relay(server.ask(connect_query, "connect query failed"))
+        else:
+            self._runtime.dispatcher.server_ready(server, pool)
+        if login.rest:
+            connection.data_received(login.rest)
+
+    def _finish(self, error: ServerError | None) -> None:
+        if self.finished.done():
+            return
+        if error is None:
+            self.finished.set_result(None)
+        else:
+            self.finished.set_exception(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the server hung up during the login."""
+        self._finish(ServerLoginFailed("server conn crashed?"))
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def relay(self, data: bytes) -> None:
+        """Write to the server, if it is there."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Never called: a server in LOGIN is not linked."""
+        raise AssertionError("a server in LOGIN is not linked")
+
+    def resume_reading(self) -> None:
+        """Never called: a server in LOGIN is not linked."""
+        raise AssertionError("a server in LOGIN is not linked")
+
+
+class CancelCarrier(asyncio.Protocol):
+    """A connection that carries one CancelRequest; PostgreSQL closes it when that has struck."""
+
+    def __init__(self) -> None:
+        """Wait for the end."""
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end."""
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+async def connect(
+    settings: DatabaseSettings, make_protocol: Callable[[], P]
+) -> tuple[asyncio.Transport, P]:
+    """Connect to the server of a database, by TCP or through its unix socket.
+
+    Raises OSError.
+    """
+    loop = asyncio.get_running_loop()
+    host = next(iter(settings.hosts), DEFAULT_SOCKET_DIR)
+    if host.startswith("/"):
+        path = f"{host}/.s.PGSQL.{settings.port}"
+        return await loop.create_unix_connection(make_protocol, path)
+    return await loop.create_connection(make_protocol, host, settings.port)

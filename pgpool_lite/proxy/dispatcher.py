@@ -1,0 +1,243 @@
+"""What follows from what happened on a connection? Acts on the pool's decisions.
+
+The pool says who goes on and what became of a server; sessions say what is wrong. Here that turns
+into writes, closes and log lines. Every way in which a connection ends leads through
+`refuse_client`, `client_left` or `lose_server`, so this is the one place where errors become an
+ErrorResponse and a line in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pgpool_lite.errors import (
+    ClientError,
+    LimitReached,
+    LoginRejected,
+    ServerError,
+    ServerRefusedLogin,
+)
+from pgpool_lite.pool import maintenance
+from pgpool_lite.pool.maintenance import (
+    CloseClient,
+    CloseServer,
+    DropCancel,
+    NotifyClient,
+    TestServer,
+)
+from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.registry import Registry
+from pgpool_lite.proxy.client_connection import ClientConnection
+from pgpool_lite.proxy.logs import ConnectionLog
+from pgpool_lite.proxy.server_connection import ServerConnection
+from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.states import ClientState, ServerState
+from pgpool_lite.wire.backend import error_response, notice_response
+from pgpool_lite.wire.frontend import TERMINATE
+
+_IDLE = ServerState.IDLE
+_QUEUED_NOTICE = "No server connection available in postgres backend, client being queued"
+
+
+class Dispatcher:
+    """Carries out what pools decide. Owned by the runtime, known to every connection."""
+
+    def __init__(self, registry: Registry, clock: Callable[[], float], log: ConnectionLog) -> None:
+        """Act on the pools of `registry`."""
+        self.registry = registry
+        self.clock = clock
+        self.log = log
+        #: Opens a server connection for a pool; set by the runtime.
+        self.open_server: Callable[[Pool], None]
+        #: Called whenever a connection has ended: somebody may wait for the last one.
+        self.on_change: Callable[[], None] = lambda: None
+        #: Set while shutting down: no client may begin to wait any more.
+        self.is_draining = False
+
+    # --- the usual way of things ---
+
+    def answered(
+        self, server: ServerSession, client: ClientSession, pool: Pool, is_settled: int
+    ) -> None:
+        """Note that a client has all the answers it is owed; part the pair if it is settled."""
+        now = self.clock()
+        counters = pool.counters
+        server.requested_at = now
+        if client.query_started_at:
+            counters.query_time += now - client.query_started_at
+            client.query_started_at = 0.0
+        if is_settled:
+            counters.xact_time += now - client.xact_started_at
+            client.xact_started_at = 0.0
+            client.requested_at = now
+            if client.connection.is_congested:
+                server.connection.resume_reading()
+            next_client = pool.release(server, now)
+            if next_client is not None or server.state is not _IDLE:
+                self.follow_up(server, pool, next_client)
+
+    def release(self, server: ServerSession, pool: Pool) -> None:
+        """Part a pair that became settled otherwise than by an answer."""
+        self.follow_up(server, pool, pool.release(server, self.clock()))
+
+    def follow_up(
+        self, server: ServerSession, pool: Pool, next_client: ClientSession | None
+    ) -> None:
+        """Do what the server's new state asks for."""
+        if next_client is not None:
+            next_client.connection.go_on(server)
+        elif server.state is ServerState.TESTED:
+            self._ask(server, pool.rules.reset_query, "reset query failed")
+        elif server.state is ServerState.CLOSED:
+            self._close_socket(server, pool, server.close_reason)
+            self.replenish(pool)
+
+    def own_query_done(self, connection: ServerConnection) -> None:
+        """Take a server back whose check, reset or connect query has been answered."""
+        server, pool, now = connection.session, connection.pool, self.clock()
+        if server.state is ServerState.LOGIN:
+            self.server_ready(server, pool)
+        else:
+            self.follow_up(server, pool, pool.server_usable(server, now))
+
+    def _ask(self, server: ServerSession, sql: str, failure: str) -> None:
+        server.requested_at = self.clock()
+        server.connection.relay(server.ask(sql, failure))
+
+    def client_waits(self, connection: ClientConnection) -> None:
+        """See that a client which found no idle server gets one, or an answer."""
+        pool = connection.pool
+        if self.is_draining:
+            self.refuse_client(connection, LimitReached("server shutting down", sqlstate="57P01"))
+        elif pool.failure and not pool.has_usable_server:
+            self.refuse_client(connection, cached_failure(pool))
+            self.replenish(pool)
+        elif pool.servers[ServerState.USED]:
+            self.sweep_pool(pool)
+        else:
+            self.replenish(pool)
+
+    def replenish(self, pool: Pool) -> None:
+        """Open a server if the pool wants one."""
+        if pool.wants_server(self.clock()):
+            self.open_server(pool)
+
+    # --- servers come ---
+
+    def server_ready(self, server: ServerSession, pool: Pool) -> None:
+        """Take in a server whose login (and connect_query) is done."""
+        now = self.clock()
+        next_client = pool.server_logged_in(server, now)
+        for client in list(pool.clients[ClientState.LOGIN]):
+            client.connection.go_on(server)
+        self.follow_up(server, pool, next_client)
+        self.replenish(pool)
+
+    def login_failed(self, server: ServerSession, pool: Pool, error: ServerError) -> None:
+        """Give up an attempt to open a server; tell those who wait if PostgreSQL said no."""
+        self.log.server(server, pool).warning("server login failed: %s", error.message)
+        self.log.server_closed(server, pool, error.message, self.clock())
+        pool.login_failed(server, error.message)
+        server.connection.close()
+        is_refusal = isinstance(error, ServerRefusedLogin)
+        if is_refusal and not pool.has_usable_server:
+            refusal = LoginRejected(
+                error.message, sqlstate=error.sqlstate, detail=error.detail, hint=error.hint
+            )
+            waiting = (ClientState.WAITING, ClientState.LOGIN)
+            for client in [client for state in waiting for client in pool.clients[state]]:
+                client.connection.refuse(refusal)
+        self.on_change()
+
+    # --- clients go ---
+
+    def refuse_client(self, connection: ClientConnection, error: ClientError) -> None:
+        """Tell a client why it is closed, and close it."""
+        if connection.session.state is ClientState.CLOSED:
+            return
+        connection.transport.write(error_response(error))
+        self.log.client_said_no(connection.session, connection.pool, error)
+        self.client_left(connection, error.message)
+
+    def client_left(self, connection: ClientConnection, reason: str) -> None:
+        """Forget a client; what it leaves behind on its server decides about the server."""
+        client, pool = connection.session, connection.pool
+        if client.state is ClientState.CLOSED:
+            return
+        now = self.clock()
+        self.log.client_closed(client, pool, reason, now)
+        self.registry.forget_key(client)
+        client.is_leaving = True
+        server = client.server
+        if server is not None and server.is_settled() and not client.tail:
+            self.follow_up(server, pool, pool.release(server, now))
+        abandoned = pool.remove_client(client)
+        if abandoned is not None:
+            pool.remove_server(abandoned)
+            self._close_socket(abandoned, pool, "client disconnect while server was not ready")
+            self.replenish(pool)
+        connection.transport.close()
+        self.on_change()
+
+    # --- servers go ---
+
+    def lose_server(self, connection: ServerConnection, error: ServerError) -> None:
+        """Close a server that broke, and tell the client that was linked to it."""
+        server, pool = connection.session, connection.pool
+        if server.state is ServerState.CLOSED:
+            return
+        self.close_server(server, pool, error)
+
+    def close_server(self, server: ServerSession, pool: Pool, error: ServerError) -> None:
+        """Close a server of any state for a reason that its client is told."""
+        if server.state is ServerState.LOGIN:
+            self.login_failed(server, pool, error)
+            return
+        client = pool.remove_server(server)
+        if error.detail:
+            self.log.server(server, pool).warning("%s: %s", error.message, error.detail)
+        self._close_socket(server, pool, error.message)
+        if client is not None:
+            client.connection.refuse(
+                ClientError(error.message, sqlstate=error.sqlstate, detail=error.detail)
+            )
+        self.replenish(pool)
+
+    def _close_socket(self, server: ServerSession, pool: Pool, reason: str) -> None:
+        self.log.server_closed(server, pool, reason, self.clock())
+        server.connection.relay(TERMINATE)
+        server.connection.close()
+        self.on_change()
+
+    # --- the sweep ---
+
+    def sweep(self) -> None:
+        """Do what is due in every pool."""
+        for pool in list(self.registry.pools.values()):
+            self.sweep_pool(pool)
+
+    def sweep_pool(self, pool: Pool) -> None:
+        """Do what is due in one pool, and open a server if one is wanted."""
+        for action in maintenance.sweep(pool, self.clock()):
+            if isinstance(action, CloseServer):
+                if action.server.state is not ServerState.CLOSED:
+                    self.close_server(action.server, pool, ServerError(action.reason))
+            elif isinstance(action, CloseClient):
+                action.client.connection.refuse(action.error)
+            elif isinstance(action, NotifyClient):
+                action.client.connection.relay(notice_response(_QUEUED_NOTICE))
+            elif isinstance(action, DropCancel):
+                action.request.end(self.clock())
+            elif isinstance(action, TestServer):
+                pool.begin_test(action.server)
+                self._ask(action.server, pool.rules.check_query or "", "test query failed")
+        self.replenish(pool)
+
+
+def cached_failure(pool: Pool) -> LimitReached:
+    """Return what a client is told while no server can be had: PgBouncer's cached error."""
+    return LimitReached(
+        f"server login has been failing, cached error: {pool.failure} (server_login_retry)",
+        detail=f"No connection to the server of database {pool.database.name} could be opened.",
+    )

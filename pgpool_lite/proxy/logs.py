@@ -1,0 +1,159 @@
+"""How does the log look? PgBouncer's lines, which people and tools have learned to read.
+
+    2026-11-21 20:15:02.031 UTC [4711] LOG C-0x2a: app/alice@127.0.0.1:50508 login attempt: ...
+    2026-11-21 20:15:02.035 UTC [4711] LOG S-0x2b: app/alice@127.0.0.1:5432 closing because: ...
+
+Everything goes through the standard library's logger `pgpool_lite`, so that a program which uses
+`Pooler` decides itself what becomes of it; only the command line installs the format above.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgpool_lite.config import Settings
+from pgpool_lite.errors import ConfigError, PgPoolLiteError
+from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.stats import COUNTER_NAMES, Averages
+from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.server import ServerSession
+
+if TYPE_CHECKING:
+    Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    Adapter = logging.LoggerAdapter
+
+LOGGER = logging.getLogger("pgpool_lite")
+
+_LEVELS = {logging.INFO: "LOG", logging.CRITICAL: "FATAL"}
+
+
+class PgBouncerFormatter(logging.Formatter):
+    """Writes a record as PgBouncer would."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line: UTC time to the millisecond, pid, level, message."""
+        seconds = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record.created))
+        level = _LEVELS.get(record.levelno, record.levelname)
+        message = super().format(record)
+        return f"{seconds}.{int(record.msecs):03d} UTC [{record.process}] {level} {message}"
+
+
+def open_log(settings: Settings, *, is_quiet: bool) -> None:
+    """Send the log where the settings say: to `logfile`, and to stderr unless quiet.
+
+    Called at start and again on RELOAD, which is how a rotated file is let go of.
+    """
+    for handler in list(LOGGER.handlers):
+        LOGGER.removeHandler(handler)
+        handler.close()
+    handlers: list[logging.Handler] = []
+    if settings.logfile:
+        try:
+            handlers.append(logging.FileHandler(Path(settings.logfile), encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"cannot write to it: {error}", key="logfile") from None
+    if not is_quiet:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    for handler in handlers or [logging.NullHandler()]:
+        handler.setFormatter(PgBouncerFormatter())
+        LOGGER.addHandler(handler)
+    LOGGER.propagate = False
+    set_verbosity(settings.verbose)
+
+
+def set_verbosity(verbose: int) -> None:
+    """Show debug lines when `verbose` is above 0."""
+    LOGGER.setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+class _Prefixed(Adapter):
+    """Puts the name of a connection in front of its lines."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(LOGGER, {})
+        self._prefix = prefix
+
+    def process(
+        self, msg: object, kwargs: MutableMapping[str, object]
+    ) -> tuple[object, MutableMapping[str, object]]:
+        return f"{self._prefix} {msg}", kwargs
+
+
+class ConnectionLog:
+    """Writes what happens to connections, as far as log_connections and its kin allow it."""
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        """Ask `settings` each time, for they change on RELOAD."""
+        self._settings = settings
+
+    def client(self, client: ClientSession, pool: Pool) -> Adapter:
+        """Return a log whose lines begin with this client's name."""
+        return _Prefixed(_prefix("C", client.id, pool, client.connection.address))
+
+    def server(self, server: ServerSession, pool: Pool) -> Adapter:
+        """Return a log whose lines begin with this server's name."""
+        return _Prefixed(_prefix("S", server.id, pool, server.connection.address))
+
+    def login_attempt(
+        self, session_id: int, database: str, user: str, address: tuple[str, int]
+    ) -> None:
+        """Note that a client has named its database and user."""
+        if self._settings().log_connections:
+            LOGGER.info(
+                "C-0x%x: %s/%s@%s:%d login attempt: db=%s user=%s tls=no replication=no",
+                *(session_id, database, user, *address, database, user),
+            )
+
+    def server_opened(self, server: ServerSession, pool: Pool, local: tuple[str, int]) -> None:
+        """Note that a server connection is established; its login follows."""
+        if self._settings().log_connections:
+            line = (
+                "new connection to server (from %s:%d)" if local[1] else "new connection to server"
+            )
+            self.server(server, pool).info(line, *(local if local[1] else ()))
+
+    def client_closed(self, client: ClientSession, pool: Pool, reason: str, now: float) -> None:
+        """Note that a client's connection ends, and why."""
+        if self._settings().log_disconnections:
+            self.client(client, pool).info(
+                "closing because: %s (age=%ds)", reason, now - client.connected_at
+            )
+
+    def server_closed(self, server: ServerSession, pool: Pool, reason: str, now: float) -> None:
+        """Note that a server connection ends, and why."""
+        if self._settings().log_disconnections:
+            self.server(server, pool).info(
+                "closing because: %s (age=%ds)", reason, now - server.connected_at
+            )
+
+    def client_said_no(self, client: ClientSession, pool: Pool, error: PgPoolLiteError) -> None:
+        """Note the error that a client is shown."""
+        if self._settings().log_pooler_errors:
+            self.client(client, pool).warning("pooler error: %s", error.message)
+
+    def stats(self, databases: list[Averages]) -> None:
+        """Write the line of statistics that ends a period."""
+        total = {name: sum(getattr(one, name) for one in databases) for name in COUNTER_NAMES}
+        LOGGER.info(
+            "stats: %(xact_count)d xacts/s, %(query_count)d queries/s, "
+            "%(client_parse_count)d client parses/s, %(server_parse_count)d server parses/s, "
+            "%(bind_count)d binds/s, in %(bytes_received)d B/s, out %(bytes_sent)d B/s, "
+            "xact %(xact_time)d us, query %(query_time)d us, wait %(wait_time)d us",
+            total,
+        )
+
+    def stranger_said_no(self, address: tuple[str, int], error: PgPoolLiteError) -> None:
+        """Note the error that somebody is shown who has not come in."""
+        if self._settings().log_pooler_errors:
+            LOGGER.warning("C: (nodb)/(nouser)@%s:%d pooler error: %s", *address, error.message)
+
+
+def _prefix(kind: str, session_id: int, pool: Pool, address: tuple[str, int]) -> str:
+    host, port = address
+    return f"{kind}-0x{session_id:x}: {pool.database.name}/{pool.user}@{host}:{port}"

@@ -1,0 +1,207 @@
+"""One running pooler, from start to stop. Reads top to bottom like a story.
+
+`Runtime` wires the parts together and owns them all: the registry of pools, the doorway where
+clients arrive, the connector that opens servers, the dispatcher that acts on what the pools decide,
+and the two timers. It runs inside whatever event loop it is started in; signals and the choice of
+the loop belong to the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from pgpool_lite.config import Config, Settings, load, reload_settings
+from pgpool_lite.console.controls import ShutdownMode
+from pgpool_lite.errors import LimitReached, ServerError
+from pgpool_lite.pool.admission import Admission, Doorkeeper
+from pgpool_lite.pool.database import Database
+from pgpool_lite.pool.maintenance import SWEEP_INTERVAL_S
+from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.registry import Registry
+from pgpool_lite.proxy.client_login import ClientLoginConnection
+from pgpool_lite.proxy.connector import Connector
+from pgpool_lite.proxy.console_connection import ConsoleConnection
+from pgpool_lite.proxy.dispatcher import Dispatcher
+from pgpool_lite.proxy.doorway import Doorway
+from pgpool_lite.proxy.logs import LOGGER, ConnectionLog
+from pgpool_lite.session.states import ClientState, ServerState
+
+
+class Runtime:
+    """A pooler that runs: everything that lives from `start` to `stop`."""
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
+        """Prepare to run `config`; nothing is opened yet."""
+        self.clock = clock
+        self.registry = Registry(config, clock())
+        self.doorkeeper = Doorkeeper(self.registry)
+        self.log = ConnectionLog(lambda: self.settings)
+        self.dispatcher = Dispatcher(self.registry, clock, self.log)
+        self.doorway = Doorway(clock)
+        self.connector = Connector(self)
+        self.dispatcher.open_server = self.connector.open_server
+        self.dispatcher.on_change = self._changed
+        #: Consoles that wait for PAUSE or the like to be done.
+        self.console_waiters: set[ConsoleConnection] = set()
+        #: All consoles; they are no clients of a pool, and are closed last.
+        self.consoles: set[ConsoleConnection] = set()
+        #: How the pooler is being shut down, None while it is not.
+        self.shutdown_mode: ShutdownMode | None = None
+        #: Set when nothing is left to wait for.
+        self.stopped = asyncio.Event()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._recheck_is_due = False
+
+    @property
+    def settings(self) -> Settings:
+        """The [pgbouncer] section in force; RELOAD and SET replace it."""
+        return self.registry.config.settings
+
+    # --- start ---
+
+    async def start(self) -> None:
+        """Listen for clients, and keep house from now on.
+
+        Raises ConfigError when an address cannot be listened on; nothing is left open then.
+        """
+        try:
+            await self.doorway.open(self.settings, lambda: ClientLoginConnection(self))
+        except BaseException:
+            self.doorway.close()
+            raise
+        self._sweep()
+        self._end_stats_period(log=False)
+        for warning in self.registry.config.warnings:
+            LOGGER.warning("%s", warning)
+
+    def open_console(
+        self, transport: asyncio.Transport, admission: Admission, client_id: int, rest: bytes
+    ) -> None:
+        """Give an authenticated client the admin console."""
+        ConsoleConnection(self, transport, admission, client_id, rest)
+
+    # --- the timers ---
+
+    def _sweep(self) -> None:
+        """Look for what is due, three times a second."""
+        self._again(SWEEP_INTERVAL_S, self._sweep)
+        self.doorway.sweep(self.settings.client_login_timeout)
+        self._open_forced_pools()
+        self.dispatcher.sweep()
+        self._recheck()
+
+    def _open_forced_pools(self) -> None:
+        """Make the pools that min_pool_size wants even before a client has come."""
+        for database in list(self.registry.databases.values()):
+            user = database.settings.user
+            if user is None or database.is_auto or (database.name, user) in self.registry.pools:
+                continue
+            if self.registry.rules_for(database, user).min_pool_size:
+                self.registry.pool_for(database, user)
+
+    def _end_stats_period(self, *, log: bool = True) -> None:
+        """Make averages, and log them, once per stats_period."""
+        self._again(self.settings.stats_period, self._end_stats_period)
+        now = self.clock()
+        for database in (*self.registry.databases.values(), self.registry.console):
+            database.stats.end_period(now)
+        if log and self.settings.log_stats:
+            self.log.stats(
+                [database.stats.averages for database in self.registry.databases.values()]
+            )
+
+    def _again(self, delay_s: float, callback: Callable[[], None]) -> None:
+        now = asyncio.get_running_loop().time()
+        self._timers = [timer for timer in self._timers if timer.when() > now]
+        self._timers.append(asyncio.get_running_loop().call_later(delay_s, callback))
+
+    # --- waiting for something to be over ---
+
+    def _changed(self) -> None:
+        """Note that a connection has ended; those who wait for that are asked again soon."""
+        if not self._recheck_is_due and (self.console_waiters or self.shutdown_mode):
+            self._recheck_is_due = True
+            asyncio.get_running_loop().call_soon(self._recheck)
+
+    def _recheck(self) -> None:
+        self._recheck_is_due = False
+        for console in list(self.console_waiters):
+            console.recheck()
+        if self.shutdown_mode is not None and self._is_drained(self.shutdown_mode):
+            self.stopped.set()
+
+    def _is_drained(self, mode: ShutdownMode) -> bool:
+        if mode is ShutdownMode.WAIT_FOR_CLIENTS:
+            return not self.registry.client_count
+        if mode is ShutdownMode.WAIT_FOR_SERVERS:
+            return not self.is_busy(None)
+        return True
+
+    def is_busy(self, database: Database | None) -> bool:
+        """Say whether some client of `database` (None: of any) is linked to a server."""
+        busy_states = (ServerState.ACTIVE, ServerState.TESTED, ServerState.BEING_CANCELED)
+        return any(
+            pool.servers[state]
+            for pool in self.registry.pools.values()
+            if database is None or pool.database is database
+            for state in busy_states
+        )
+
+    # --- configuration ---
+
+    def reload(self) -> None:
+        """Read the configuration file again, all or nothing; raises ConfigError."""
+        config = self.registry.config
+        if config.path is not None:
+            fresh = load(config.path)
+            settings, kept = reload_settings(config.settings, fresh.settings)
+            for key in kept:
+                LOGGER.warning("%s can be changed by a restart only", key)
+            config = replace(fresh, settings=settings)
+        self.registry.reload(config, self.clock())
+        self.dispatcher.sweep()
+
+    # --- shutdown ---
+
+    def shut_down(self, mode: ShutdownMode) -> None:
+        """Stop listening, and end: at once, or when the last client or transaction is through."""
+        self.shutdown_mode = mode
+        self.doorway.close()
+        if mode is ShutdownMode.WAIT_FOR_SERVERS:
+            self.dispatcher.is_draining = True
+            goodbye = LimitReached("server shutting down", sqlstate="57P01")
+            self.doorway.turn_away(goodbye)
+            for _, client in list(self.registry.clients()):
+                if client.state is ClientState.WAITING:
+                    client.connection.refuse(goodbye)
+        self._changed()
+
+    async def stop(self) -> None:
+        """Close everything at once and leave nothing behind."""
+        self.shutdown_mode = ShutdownMode.IMMEDIATE
+        self.dispatcher.is_draining = True
+        for timer in self._timers:
+            timer.cancel()
+        self.doorway.close()
+        self.doorway.turn_away(LimitReached("server shutting down", sqlstate="57P01"))
+        await self.connector.close()
+        for pool in list(self.registry.pools.values()):
+            self._close_pool(pool)
+        for console in list(self.consoles):
+            console.close()
+        self.stopped.set()
+        # Transports close in the loop's next rounds; a caller may end the loop right after us.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def _close_pool(self, pool: Pool) -> None:
+        goodbye = LimitReached("server shutting down", sqlstate="57P01")
+        for clients in pool.clients.values():
+            for client in list(clients):
+                client.connection.refuse(goodbye)
+        for servers in pool.servers.values():
+            for server in list(servers):
+                self.dispatcher.close_server(server, pool, ServerError("server shutting down"))

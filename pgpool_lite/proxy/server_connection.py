@@ -1,0 +1,111 @@
+"""One server's socket after its login. HOT: hops 4 and 5 of every query (docs/design/one-query.md).
+
+HOT rule: `data_received` and `relay` are one call each per read; one read causes one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pgpool_lite.errors import ServerError
+from pgpool_lite.pool.pool import Pool
+from pgpool_lite.proxy.addresses import peer_address
+from pgpool_lite.session.client import RELAY, SETTLED, ClientSession
+from pgpool_lite.session.server import ANSWERED, OWN_DONE, ServerSession
+
+if TYPE_CHECKING:
+    from pgpool_lite.proxy.dispatcher import Dispatcher
+
+
+class ServerConnection(asyncio.Protocol):
+    """Passes a server's bytes to the client that is linked to it."""
+
+    __slots__ = ("_dispatcher", "_stopped", "is_congested", "pool", "session", "transport")
+
+    def __init__(
+        self,
+        session: ServerSession,
+        pool: Pool,
+        transport: asyncio.Transport,
+        dispatcher: Dispatcher,
+    ) -> None:
+        """Take over the socket of a server that has let us in."""
+        self.session = session
+        self.pool = pool
+        self.transport = transport
+        self._dispatcher = dispatcher
+        #: The server does not take what is sent to it, and which client was stopped for that.
+        self.is_congested = False
+        self._stopped: ClientSession | None = None
+        session.connection = self
+
+    # --- hop 4: to the server ---
+
+    def relay(self, data: bytes) -> None:
+        """Write these bytes, this very object, to the server."""
+        self.transport.write(data)
+
+    # --- hop 5: from the server ---
+
+    def data_received(self, data: bytes) -> None:
+        """Pass replies on, and see whether the client has all that it is owed."""
+        session = self.session
+        client = session.client
+        try:
+            verdict = session.receive(data)
+        except ServerError as error:
+            self._dispatcher.lose_server(self, error)
+            return
+        if client is not None:
+            if verdict & RELAY:
+                client.connection.relay(data)
+            elif session.cut:
+                client.connection.relay(session.cut)
+            if verdict & OWN_DONE:
+                client.connection.send_held(session)
+            if verdict & ANSWERED:
+                self._dispatcher.answered(session, client, self.pool, verdict & SETTLED)
+        elif verdict & OWN_DONE:
+            self._dispatcher.own_query_done(self)
+
+    # --- flow ---
+
+    def pause_writing(self) -> None:
+        """Stop the client: the server does not take what it sends."""
+        self.is_congested = True
+        self._stopped = self.session.client
+        if self._stopped is not None:
+            self._stopped.connection.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Let the client send again, be it still linked or not."""
+        self.is_congested = False
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None and not stopped.connection.is_congested:
+            stopped.connection.resume_reading()
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the server."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on taking from the server."""
+        if not self.transport.is_closing() and not self.transport.is_reading():
+            self.transport.resume_reading()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the other end."""
+        return peer_address(self.transport)
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """Close the socket once everything written has gone out."""
+        self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Clear up after a server that went away."""
+        self._dispatcher.lose_server(self, ServerError("server conn crashed?"))

@@ -1,0 +1,243 @@
+"""What is this client owed, and what may it do next? HOT: `receive` sees every byte of a client.
+
+HOT rule: for messages that pass unchanged, ints and offsets only; the read goes on as it came.
+
+A `ClientSession` belongs to one `ClientConnection` and lives from the end of its login to its
+close. It counts the replies its client is owed, and cuts a read only where it must:
+
+  - a small message that has not arrived whole waits in `tail` until it has, so that nobody takes a
+    server for half a query; a large one is streamed from its head on;
+  - late COPY messages (the server has long reported an error) are dropped while no server is
+    linked, as PostgreSQL ignores them between queries;
+  - nothing behind a Terminate is read.
+
+It does not know about pools, sockets or time; those who do set the fields below "pairing".
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from pgpool_lite.errors import ClientProtocolError
+from pgpool_lite.session.connection import ClientSide
+from pgpool_lite.session.parameters import Values
+from pgpool_lite.session.states import ClientState
+from pgpool_lite.wire import codes
+from pgpool_lite.wire.frontend import CancelKey
+
+if TYPE_CHECKING:
+    from pgpool_lite.session.server import ServerSession
+
+#: Verdicts of `receive`: what the connection is to do with the read. They are bits.
+RELAY: Final = 1  # pass the very object on
+CUT: Final = 2  # pass `cut` on instead; it may be empty
+SETTLED: Final = 4  # nothing is owed and nothing is open: the pair may part
+
+#: A message up to this size is relayed once it is whole. Larger ones stream from their head on.
+#: 16 KiB holds any hand-written query, and is what a client may make us keep for it.
+HOLD_LIMIT: Final = 16_384
+
+_LENGTH: Final = Struct("!i").unpack_from
+_WAITING: Final = ClientState.WAITING
+
+# What a frontend message means for the pairing. 0 is left to unknown types.
+_REQUEST: Final = 1  # its answer ends in ReadyForQuery
+_EXTENDED: Final = 2  # opens a batch that only Sync closes
+_COPY_DATA: Final = 3
+_COPY_END: Final = 4
+_FLUSH: Final = 5
+_TERMINATE: Final = 6
+
+_MEANING: Final = {
+    codes.QUERY: _REQUEST,
+    codes.SYNC: _REQUEST,
+    codes.FUNCTION_CALL: _REQUEST,
+    codes.PARSE: _EXTENDED,
+    codes.BIND: _EXTENDED,
+    codes.DESCRIBE: _EXTENDED,
+    codes.EXECUTE: _EXTENDED,
+    codes.CLOSE: _EXTENDED,
+    codes.FLUSH: _FLUSH,
+    codes.COPY_DATA: _COPY_DATA,
+    codes.COPY_DONE: _COPY_END,
+    codes.COPY_FAIL: _COPY_END,
+    codes.TERMINATE: _TERMINATE,
+}
+_MEANINGS: Final = bytes(_MEANING.get(message_type, 0) for message_type in range(256))
+
+
+class ClientSession:
+    """One client after its login: replies owed, message boundaries, parameters."""
+
+    __slots__ = (
+        "body_left",
+        "cancel_key",
+        "connected_at",
+        "connection",
+        "cut",
+        "dropping",
+        "id",
+        "is_leaving",
+        "is_proven",
+        "owed",
+        "parameters",
+        "query_started_at",
+        "requested_at",
+        "server",
+        "state",
+        "tail",
+        "unsynced",
+        "waiting_since",
+        "was_notified",
+        "xact_started_at",
+    )
+
+    def __init__(
+        self,
+        session_id: int,
+        cancel_key: CancelKey,
+        parameters: Values,
+        connected_at: float = 0.0,
+    ) -> None:
+        """Start a session whose client has logged in with these parameter values."""
+        # --- identity ---
+        #: Number in SHOW CLIENTS and in the log; never used again.
+        self.id = session_id
+        #: What the client was told in BackendKeyData; a CancelRequest names it.
+        self.cancel_key = cancel_key
+        #: The connection around this session, set by that connection.
+        self.connection: ClientSide
+
+        # --- the stream ---
+        #: Start of a small message that has not arrived whole.
+        self.tail = b""
+        #: Bytes still to come of a message whose head has been relayed (or dropped).
+        self.body_left = 0
+        #: True while the body that is still to come is dropped, not relayed.
+        self.dropping = False
+        #: What to relay in place of the read, when the verdict is CUT.
+        self.cut = b""
+        #: The client has said Terminate.
+        self.is_leaving = False
+
+        # --- replies ---
+        #: Types of the requests not yet answered, oldest first: Query, Sync, FunctionCall, and
+        #: CopyDone or CopyFail as marks between them. Its length is what SHOW calls outstanding.
+        self.owed = bytearray()
+        #: Extended-query messages went out since the last Sync: the server waits for one.
+        self.unsynced = False
+
+        # --- session parameters ---
+        #: Values of the tracked parameters, as this client knows them.
+        self.parameters = parameters
+        #: A server has accepted these values once; until then they are tried before use.
+        self.is_proven = False
+
+        # --- pairing: moved by Pool, read by everyone ---
+        self.state = ClientState.LOGIN
+        self.server: ServerSession | None = None
+        #: Instants by the runtime's clock; 0.0 stands for "not now".
+        self.connected_at = connected_at
+        self.requested_at = connected_at
+        self.waiting_since = 0.0
+        #: Told once that it is queued (query_wait_notify).
+        self.was_notified = False
+        self.query_started_at = 0.0
+        self.xact_started_at = 0.0
+
+    def receive(self, data: bytes) -> int:
+        """Take one read; return RELAY or CUT, with SETTLED if the end of a body settles the pair.
+
+        Raises ClientProtocolError when `data` is not what the protocol allows; the session is of
+        no further use then.
+        """
+        if self.body_left:
+            return self._continue_body(data)
+        if self.tail:
+            return self._continue_tail(data)
+        return self._scan(data, 0)
+
+    def _scan(self, data: bytes, pos: int) -> int:
+        """Walk over the messages from `pos` on, count what is owed, find where to cut."""
+        start = pos if self.dropping else 0  # first byte to relay
+        linked = self.server is not None
+        end = len(data)
+        owed = self.owed
+        while pos < end:
+            if end - pos < codes.HEADER_SIZE:
+                return self._hold(data, start, pos)
+            message_type = data[pos]
+            meaning = _MEANINGS[message_type]
+            (length,) = _LENGTH(data, pos + 1)
+            after = pos + 1 + length
+            if meaning == 0 or length < 4:
+                raise _unknown(message_type, length)
+            if after > end and not linked and length <= HOLD_LIMIT:
+                return self._hold(data, start, pos)
+            if meaning == _REQUEST:
+                owed.append(message_type)
+                self.unsynced = False
+            elif meaning == _EXTENDED:
+                self.unsynced = True
+            elif meaning == _TERMINATE:
+                return self._leave(data, start, pos)
+            elif pos == start and not linked and self.state is not _WAITING:
+                start = after  # a late COPY message, or a Flush of nothing
+            elif meaning == _COPY_END:
+                owed.append(message_type)
+            pos = after
+        self.body_left = pos - end
+        self.dropping = start == pos > end
+        if start == 0:
+            return RELAY
+        self.cut = data[start:]
+        return CUT
+
+    def _continue_body(self, data: bytes) -> int:
+        """Take a read that begins inside a streamed (or dropped) body."""
+        left = self.body_left
+        if left < len(data):
+            self.body_left = 0
+            verdict = self._scan(data, left)
+        else:
+            self.body_left = left - len(data)
+            verdict = RELAY
+            if self.dropping:
+                self.cut = b""
+                self.dropping = self.body_left > 0
+                verdict = CUT
+        if not self.body_left and self.server is not None and self.server.is_settled():
+            verdict |= SETTLED
+        return verdict
+
+    def _continue_tail(self, data: bytes) -> int:
+        """Take a read that goes on with a held message."""
+        data = self.tail + data
+        self.tail = b""
+        if self._scan(data, 0) == RELAY:
+            self.cut = data
+        return CUT
+
+    def _hold(self, data: bytes, start: int, pos: int) -> int:
+        """Keep what stands at `pos`, part of a small message, until the rest has come."""
+        self.tail = data[pos:]
+        self.dropping = False
+        self.cut = data[start:pos]
+        return CUT
+
+    def _leave(self, data: bytes, start: int, pos: int) -> int:
+        """Note the Terminate at `pos`; what stands before it is still to be relayed."""
+        self.is_leaving = True
+        self.cut = data[start:pos]
+        return CUT
+
+
+def _unknown(message_type: int, length: int) -> ClientProtocolError:
+    name = chr(message_type) if 32 < message_type < 127 else f"0x{message_type:02x}"
+    if _MEANINGS[message_type]:
+        return ClientProtocolError(f"bad packet: message '{name}' claims a length of {length}")
+    return ClientProtocolError(
+        "unknown pkt",
+        detail=f"A message of type '{name}' is not one that a client may send after its login.",
+    )

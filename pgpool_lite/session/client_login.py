@@ -1,0 +1,228 @@
+"""How does a client get in? From its first byte to the proof of who it is.
+
+A `ClientLogin` belongs to one new connection and ends when the client is authenticated, wants a
+query canceled, or is refused. It decides nothing about users and databases: it stops at the
+StartupMessage (step STARTUP), and whoever drives it looks the user up and calls `challenge`.
+
+      NEGOTIATING ──► ADMISSION ──► PROVING ──► DONE
+        SSLRequest      the driver    password or
+        GSSENCRequest   looks the     SASL exchange
+        StartupMessage  user up
+        CancelRequest
+
+PostgreSQL documentation, "Message Flow: Start-up", "SASL Authentication".
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final
+
+from pgpool_lite.errors import ClientProtocolError, LoginRejected
+from pgpool_lite.wire import backend, codes, passwords
+from pgpool_lite.wire.framing import message_end
+from pgpool_lite.wire.frontend import (
+    CancelKey,
+    StartupMessage,
+    decode_cancel_request,
+    decode_query,
+    decode_sasl_initial,
+    decode_startup,
+    startup_code,
+    startup_size,
+)
+from pgpool_lite.wire.scram import ScramSecret, ScramServer
+
+#: A password may have 65,535 characters in PgBouncer; nothing in a login is longer.
+MAX_LOGIN_MESSAGE: Final = 70_000
+
+SCRAM_MECHANISM: Final = "SCRAM-SHA-256"
+
+
+class Method(Enum):
+    """How a client must prove who it is."""
+
+    TRUST = auto()
+    CLEARTEXT = auto()
+    MD5 = auto()
+    SCRAM = auto()
+
+
+class Step(Enum):
+    """What the driver of a login must do next."""
+
+    MORE = auto()  # wait for the next read
+    CANCEL = auto()  # `cancel_key` tells whose query to cancel; then close
+    STARTUP = auto()  # look at `startup`, call `challenge`, then `receive(b"")` once more
+    AUTHENTICATED = auto()  # `rest` holds what the client has sent beyond its login
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a client is asked for, and what its answer is checked against."""
+
+    method: Method
+    user: str
+    #: Stored secret for CLEARTEXT and MD5; None lets nobody in, but only after the exchange.
+    secret: str | None = field(default=None, repr=False)
+    #: Stored secret for SCRAM, a mock one for users that do not exist.
+    scram_secret: ScramSecret | None = None
+
+
+class _Phase(Enum):
+    NEGOTIATING = auto()
+    ADMISSION = auto()
+    PROVING = auto()
+    DONE = auto()
+
+
+class ClientLogin:
+    """One client's login, byte by byte."""
+
+    def __init__(self) -> None:
+        """Expect the first byte of a connection."""
+        self._phase = _Phase.NEGOTIATING
+        self._data = b""
+        #: Bytes to send to the client; the driver takes them after each call.
+        self.answer = b""
+        self.startup: StartupMessage | None = None
+        self.cancel_key: CancelKey | None = None
+        #: After a SCRAM login: what logs in to PostgreSQL as this user without its password.
+        self.scram_client_key = b""
+        self._challenge: Challenge | None = None
+        self._salt = b""
+        self._scram: ScramServer | None = None
+        self._scram_began = False
+        self._requests_refused: set[int] = set()
+
+    @property
+    def rest(self) -> bytes:
+        """What the client has sent beyond the messages of its login."""
+        return self._data
+
+    def receive(self, data: bytes) -> Step:
+        """Take a read, or b"" to go on with what is there already.
+
+        Raises ClientProtocolError or LoginRejected, both to be shown to the client.
+        """
+        self._data += data
+        if self._phase is _Phase.NEGOTIATING:
+            return self._negotiate()
+        if self._phase is _Phase.PROVING:
+            return self._prove()
+        if self._phase is _Phase.DONE:
+            return Step.AUTHENTICATED
+        if len(self._data) > MAX_LOGIN_MESSAGE:
+            raise ClientProtocolError("client sends data although its login is not over")
+        return Step.MORE
+
+    def challenge(self, challenge: Challenge) -> None:
+        """Ask the client for the proof that admission demands."""
+        self._challenge = challenge
+        self._phase = _Phase.PROVING
+        if challenge.method is Method.TRUST:
+            self._phase = _Phase.DONE
+        elif challenge.method is Method.CLEARTEXT:
+            self.answer += backend.AUTHENTICATION_CLEARTEXT
+        elif challenge.method is Method.MD5:
+            self._salt = secrets.token_bytes(4)
+            self.answer += backend.authentication_md5(self._salt)
+        else:
+            assert challenge.scram_secret is not None
+            self._scram = ScramServer(challenge.scram_secret, secrets.token_urlsafe)
+            self.answer += backend.authentication_sasl([SCRAM_MECHANISM])
+
+    def _negotiate(self) -> Step:
+        while len(self._data) >= 4:
+            size = startup_size(self._data)
+            if len(self._data) < size:
+                break
+            packet, self._data = self._data[:size], self._data[size:]
+            code = startup_code(packet)
+            if code in (codes.SSL_REQUEST, codes.GSSENC_REQUEST):
+                self._refuse_encryption(code)
+            elif code == codes.CANCEL_REQUEST:
+                self.cancel_key = decode_cancel_request(packet)
+                return Step.CANCEL
+            else:
+                self._start(packet)
+                return Step.STARTUP
+        return Step.MORE
+
+    def _refuse_encryption(self, code: int) -> None:
+        """Answer SSLRequest or GSSENCRequest with N; each may be asked once."""
+        if code in self._requests_refused:
+            raise ClientProtocolError("client asked twice for encryption that it was refused")
+        self._requests_refused.add(code)
+        self.answer += b"N"
+
+    def _start(self, packet: bytes) -> None:
+        startup = decode_startup(packet)
+        if startup.major != codes.PROTOCOL_MAJOR:
+            raise ClientProtocolError(
+                "old V2 protocol not supported"
+                if startup.major == 2
+                else f"unsupported frontend protocol {startup.major}.{startup.minor}",
+                sqlstate="0A000",
+            )
+        options = [name for name in startup.parameters if name.startswith("_pq_.")]
+        if startup.minor or options:
+            self.answer += backend.negotiate_protocol_version(options)
+        self.startup = startup
+        self._phase = _Phase.ADMISSION
+
+    def _prove(self) -> Step:
+        while self._phase is _Phase.PROVING:
+            body = self._take_password_message()
+            if body is None:
+                return Step.MORE
+            self._check(body)
+        return Step.AUTHENTICATED
+
+    def _take_password_message(self) -> bytes | None:
+        data = self._data
+        if len(data) < codes.HEADER_SIZE:
+            return None
+        if data[0] != codes.PASSWORD:
+            # The first byte of a second StartupMessage is 0, that of a query an impatient client's.
+            raise ClientProtocolError("client sent something else where its password belongs")
+        after = message_end(data, 0)
+        if not codes.HEADER_SIZE <= after <= MAX_LOGIN_MESSAGE:
+            raise ClientProtocolError("bad packet: a password message with an impossible length")
+        if after > len(data):
+            return None
+        self._data = data[after:]
+        return data[codes.HEADER_SIZE : after]
+
+    def _check(self, body: bytes) -> None:
+        """Check one password message; the client is through when nothing is raised."""
+        challenge = self._challenge
+        assert challenge is not None
+        if self._scram is not None:
+            self._check_scram(self._scram, body)
+            return
+        answer = decode_query(body).encode("utf-8", "surrogateescape")
+        secret = challenge.secret
+        if challenge.method is Method.MD5:
+            proven = passwords.check_md5(secret or "", challenge.user, self._salt, answer)
+        else:
+            proven = passwords.check_password(secret or "", challenge.user, answer)
+        if not proven:
+            raise LoginRejected("password authentication failed", sqlstate="28P01")
+        self._phase = _Phase.DONE
+
+    def _check_scram(self, scram: ScramServer, body: bytes) -> None:
+        if not self._scram_began:
+            self._scram_began = True
+            mechanism, first = decode_sasl_initial(body)
+            if mechanism != SCRAM_MECHANISM:
+                raise ClientProtocolError(
+                    "client selected an invalid SASL authentication mechanism"
+                )
+            self.answer += backend.authentication_sasl_continue(scram.first(first))
+        else:
+            self.answer += backend.authentication_sasl_final(scram.final(body))
+            self.scram_client_key = scram.client_key
+            self._phase = _Phase.DONE

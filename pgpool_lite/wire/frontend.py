@@ -1,0 +1,169 @@
+"""Frontend messages: decoded when a client sent them, encoded when we send them to a server.
+
+Only the messages that we answer or act on are decoded; all others pass by as bytes. Layouts are
+those of the PostgreSQL documentation, chapter "Message Formats". Decoders take the *body*, what
+stands behind the header, and blame the client when it does not fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Final
+
+from pgpool_lite.errors import ClientProtocolError
+from pgpool_lite.wire import codes
+
+_INT32: Final = Struct("!i")
+_UINT32: Final = Struct("!I")
+_STARTUP_HEAD: Final = Struct("!iI")  # length, then protocol version or request code
+
+#: PostgreSQL's MAX_STARTUP_PACKET_LENGTH: nothing honest is longer, and we hold it whole.
+MAX_STARTUP_SIZE: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StartupMessage:
+    """What a client asks for when it opens its connection."""
+
+    protocol: int
+    #: In the client's order; a repeated name keeps its last value, as in PostgreSQL.
+    parameters: dict[str, str]
+
+    @property
+    def major(self) -> int:
+        """The protocol's major version, 3 for every client of this century."""
+        return self.protocol >> 16
+
+    @property
+    def minor(self) -> int:
+        """The protocol's minor version: 0, or 2 for what PostgreSQL 18 calls 3.2."""
+        return self.protocol & 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class CancelKey:
+    """The pid and secret that identify one connection to whoever wants its query canceled."""
+
+    pid: int
+    secret: bytes = field(repr=False)
+
+
+def startup_size(head: bytes) -> int:
+    """Return the total size of the start-up packet whose first four bytes are `head`.
+
+    Raises ClientProtocolError when no start-up packet can have that size.
+    """
+    (size,) = _INT32.unpack_from(head)
+    if not 8 <= size <= MAX_STARTUP_SIZE:
+        # A browser's "GET " or a TLS hello also arrives here: read as a number it is absurd.
+        raise ClientProtocolError(
+            f"bad packet header: '{head.hex()}'",
+            detail=f"A start-up packet has 8 to {MAX_STARTUP_SIZE} bytes; this one says {size}.",
+            hint="Is the client speaking the PostgreSQL protocol, and in plain text?",
+        )
+    return int(size)
+
+
+def startup_code(packet: bytes) -> int:
+    """Return what a start-up packet asks for: a request code of `codes`, or a version."""
+    return int(_STARTUP_HEAD.unpack_from(packet)[1])
+
+
+def decode_startup(packet: bytes) -> StartupMessage:
+    """Decode a whole StartupMessage, length and version included."""
+    parameters: dict[str, str] = {}
+    pos = _STARTUP_HEAD.size
+    while True:
+        name, pos = read_string(packet, pos, "StartupMessage")
+        if not name:
+            break
+        parameters[name], pos = read_string(packet, pos, "StartupMessage")
+    if pos != len(packet):
+        raise ClientProtocolError("invalid startup packet layout: expected terminator as last byte")
+    return StartupMessage(startup_code(packet), parameters)
+
+
+def decode_cancel_request(packet: bytes) -> CancelKey:
+    """Decode a whole CancelRequest."""
+    if len(packet) < 16:
+        raise ClientProtocolError("bad cancel request")
+    return CancelKey(_UINT32.unpack_from(packet, 8)[0], packet[12:])
+
+
+def decode_query(body: bytes) -> str:
+    """Return the text of a Query, or the password of a PasswordMessage: both are one string."""
+    text, pos = read_string(body, 0, "Query")
+    if pos != len(body):
+        raise ClientProtocolError("bad packet: bytes behind the end of its string")
+    return text
+
+
+def decode_sasl_initial(body: bytes) -> tuple[str, bytes]:
+    """Return mechanism and first message of a SASLInitialResponse."""
+    mechanism, pos = read_string(body, 0, "SASLInitialResponse")
+    if len(body) < pos + 4:
+        raise ClientProtocolError("malformed SASLInitialResponse: its length is missing")
+    (size,) = _INT32.unpack_from(body, pos)
+    if size != len(body) - pos - 4:
+        raise ClientProtocolError("malformed SASLInitialResponse: its length does not fit")
+    return mechanism, body[pos + 4 :]
+
+
+def read_string(data: bytes, pos: int, message: str) -> tuple[str, int]:
+    """Read one zero-terminated string; return it and the offset behind its terminator.
+
+    Bytes that are not UTF-8 survive as surrogates, so that they can be sent on unchanged.
+    """
+    end = data.find(b"\0", pos)
+    if end < 0:
+        raise ClientProtocolError(f"malformed {message}: a string in it has no end")
+    return data[pos:end].decode("utf-8", "surrogateescape"), end + 1
+
+
+def encode_string(text: str) -> bytes:
+    """Return a zero-terminated string, the reverse of `read_string`."""
+    return text.encode("utf-8", "surrogateescape") + b"\0"
+
+
+def encode(message_type: int, body: bytes = b"") -> bytes:
+    """Return one message with its header."""
+    return bytes((message_type,)) + _INT32.pack(4 + len(body)) + body
+
+
+def encode_startup(parameters: dict[str, str]) -> bytes:
+    """Return a StartupMessage of protocol 3.0."""
+    body = b"".join(
+        encode_string(name) + encode_string(value) for name, value in parameters.items()
+    )
+    return _STARTUP_HEAD.pack(9 + len(body), codes.PROTOCOL_3_0) + body + b"\0"
+
+
+def encode_cancel_request(key: CancelKey) -> bytes:
+    """Return the packet that asks a server to cancel what the connection of `key` runs."""
+    head = _STARTUP_HEAD.pack(12 + len(key.secret), codes.CANCEL_REQUEST)
+    return head + _UINT32.pack(key.pid) + key.secret
+
+
+def encode_query(text: str) -> bytes:
+    """Return a Query message."""
+    return encode(codes.QUERY, encode_string(text))
+
+
+def encode_password(secret: bytes) -> bytes:
+    """Return a PasswordMessage; the secret is cleartext or an md5 answer."""
+    return encode(codes.PASSWORD, secret + b"\0")
+
+
+def encode_sasl_initial(mechanism: str, first: bytes) -> bytes:
+    """Return a SASLInitialResponse."""
+    return encode(codes.PASSWORD, encode_string(mechanism) + _INT32.pack(len(first)) + first)
+
+
+def encode_sasl_response(message: bytes) -> bytes:
+    """Return a SASLResponse."""
+    return encode(codes.PASSWORD, message)
+
+
+SSL_REQUEST: Final = _STARTUP_HEAD.pack(8, codes.SSL_REQUEST)
+TERMINATE: Final = encode(codes.TERMINATE)

@@ -1,0 +1,399 @@
+"""SCRAM-SHA-256, both halves: a client proves itself to us, and we prove ourselves to PostgreSQL.
+
+Called by login on both sides; knows nothing of sockets, users or settings. A half is fed the SASL
+data of one authentication message and answers with the SASL data of the next one:
+
+    client                                                      server
+      ── client-first    n,,n=,r=<client nonce>                  ──▶
+      ◀─ server-first    r=<both nonces>,s=<salt>,i=<iterations> ──
+      ── client-final    c=<binding>,r=<both nonces>,p=<proof>   ──▶   ClientKey can be recovered
+      ◀─ server-final    v=<signature>                           ──
+
+Nobody learns the password, but whoever holds StoredKey and sees a correct proof learns ClientKey,
+which is all it takes to log in to a server that stores the same secret. That is pass-through:
+`ScramServer.client_key` and the secret's server key make the `ScramKeys` of a `ScramClient`. It
+works only where the secret is PostgreSQL's own: keys that follow from a secret which we made out
+of a plain password have another salt, and PostgreSQL refuses them.
+
+RFC 5802, RFC 7677; PostgreSQL documentation, "SASL Authentication".
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pgpool_lite.errors import (
+    ClientProtocolError,
+    ConfigError,
+    LoginRejected,
+    PgPoolLiteError,
+    ServerLoginFailed,
+    ServerProtocolError,
+)
+from pgpool_lite.wire.saslprep import normalize_password
+
+# PgBouncer's bound since 1.26.0 (CVE-2026-6669: a server that asks for a billion iterations stops
+# every other client meanwhile). PostgreSQL's default is 4096.
+MAX_ITERATIONS = 1_000_000
+# Both nonces together are 48 characters between libpq and PostgreSQL. PgBouncer has room for some
+# 450, and overran its buffer when a server sent more (CVE-2026-6665).
+MAX_NONCE_LENGTH = 512
+# Room for the longest nonce twice over; what is longer is no message of this exchange.
+MAX_MESSAGE_LENGTH = 2048
+# PostgreSQL's salt length, so that a secret made here looks like one made there.
+SALT_LENGTH = 16
+CHANNEL_BINDING_TYPE = b"tls-server-end-point"
+
+_KEY_LENGTH = 32
+# The GS2 header of a client that does no channel binding, as PgBouncer does none to the server.
+_NO_BINDING = b"n,,"
+_CONTROL_CHARACTER = re.compile(rb"[\x00-\x1f\x7f]")
+_PRINTABLE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")
+_POSITIVE_NUMBER = re.compile(rb"[1-9][0-9]{0,9}")
+_GS2_HEADER = re.compile(rb"([ny]|p=[A-Za-z0-9.-]+),([^,]*),")
+_BASE64 = "([A-Za-z0-9+/=]+)"
+_SECRET = re.compile(rf"SCRAM-SHA-256\$([1-9][0-9]{{0,9}}):{_BASE64}\${_BASE64}:{_BASE64}")
+
+NonceMaker = Callable[[], str]
+"""Makes one unpredictable printable word without a comma; `secrets.token_urlsafe` is one."""
+
+_Blame = Callable[[str], PgPoolLiteError]
+
+
+@dataclass(frozen=True, slots=True)
+class ScramKeys:
+    """The two keys that log in without a password, while the server's secret stays the same."""
+
+    client_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScramSecret:
+    """What a server stores of a password: enough to check a proof, too little to make one."""
+
+    iterations: int
+    salt: bytes = field(repr=False)
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> ScramSecret:
+        """Read PostgreSQL's form, `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
+
+        Raises ConfigError, whose sentence does not contain the secret.
+        """
+        found = _SECRET.fullmatch(text)
+        if found is None:
+            raise ConfigError(
+                "a SCRAM secret must read SCRAM-SHA-256$count:salt$StoredKey:ServerKey"
+            )
+        iterations, *parts = found.groups()
+        salt, stored_key, server_key = (
+            _decode_base64(part.encode(), ConfigError, "a SCRAM secret") for part in parts
+        )
+        if len(stored_key) != _KEY_LENGTH or len(server_key) != _KEY_LENGTH:
+            raise ConfigError(f"the keys of a SCRAM secret must have {_KEY_LENGTH} bytes")
+        return cls(int(iterations), salt, stored_key, server_key)
+
+    @classmethod
+    def from_password(cls, password: str | bytes, salt: bytes, iterations: int) -> ScramSecret:
+        """Make the secret of a plain password; costs what `derive_keys` costs, so keep it."""
+        keys = derive_keys(password, salt, iterations)
+        return cls(iterations, salt, _sha256(keys.client_key), keys.server_key)
+
+    @classmethod
+    def mock(cls, user_name: str, process_key: bytes, iterations: int) -> ScramSecret:
+        """Make a secret that no password fits, the same one for the same name and process key.
+
+        A client that asks for a user we do not know is led through the whole exchange with it, and
+        fails where a wrong password fails.
+        """
+        name = user_name.encode(errors="surrogateescape")
+        stored_key = _hmac(process_key, b"StoredKey", name)
+        server_key = _hmac(process_key, b"ServerKey", name)
+        return cls(iterations, derive_salt(user_name, process_key), stored_key, server_key)
+
+    def encode(self) -> str:
+        """Write PostgreSQL's form. It is not `str()`, which would put the keys into logs."""
+        salt, stored_key, server_key = (
+            base64.b64encode(part).decode()
+            for part in (self.salt, self.stored_key, self.server_key)
+        )
+        return f"SCRAM-SHA-256${self.iterations}:{salt}${stored_key}:{server_key}"
+
+    def fits(self, password: str | bytes) -> bool:
+        """Tell whether this is the secret of `password`; costs what `derive_keys` costs.
+
+        Raises ConfigError when the secret asks for more than MAX_ITERATIONS.
+        """
+        if self.iterations > MAX_ITERATIONS:
+            raise ConfigError(
+                f"a stored SCRAM secret asks for {self.iterations} iterations, "
+                f"at most {MAX_ITERATIONS} are computed"
+            )
+        keys = derive_keys(password, self.salt, self.iterations)
+        return hmac.compare_digest(_sha256(keys.client_key), self.stored_key)
+
+
+def derive_keys(password: str | bytes, salt: bytes, iterations: int) -> ScramKeys:
+    """Derive both keys of a password.
+
+    This is the expensive step, 1.6 ms for 4096 iterations and 0.4 s for MAX_ITERATIONS (one core
+    of a small machine). Logins that must not hold up others keep what they derived, or run it in
+    a thread: hashlib computes without the interpreter's lock.
+    """
+    salted = hashlib.pbkdf2_hmac("sha256", normalize_password(password), salt, iterations)
+    return ScramKeys(_hmac(salted, b"Client Key"), _hmac(salted, b"Server Key"))
+
+
+def derive_salt(user_name: str, process_key: bytes) -> bytes:
+    """Derive the salt that this process shows for a user whose secret PostgreSQL did not make.
+
+    Used for mock secrets and for secrets made of plain passwords, so that neither a changing salt
+    nor a constant one tells which users exist.
+    """
+    name = user_name.encode(errors="surrogateescape")
+    return _hmac(process_key, b"salt", name)[:SALT_LENGTH]
+
+
+class ScramServer:
+    """Proves one client to us; belongs to that client's login and ends with it.
+
+    Call `first`, then `final`, once each. Anything else, and anything after an error, raises
+    ClientProtocolError: a client that failed starts over with a new connection.
+    """
+
+    def __init__(
+        self, secret: ScramSecret, make_nonce: NonceMaker, *, channel_binding: bytes | None = None
+    ) -> None:
+        """Keep the secret to check against.
+
+        `channel_binding` is this TLS connection's tls-server-end-point data where the client was
+        offered SCRAM-SHA-256-PLUS, else None. Which mechanism it chose shows in its first message.
+        """
+        # Empty until `final` accepts the client; then what pass-through needs.
+        self.client_key = b""
+        self._secret = secret
+        self._make_nonce = make_nonce
+        self._channel_binding = channel_binding
+        self._turns = _Turns(ClientProtocolError, "client-first", "client-final")
+        # Set by `first`, read by `final`: what client-final must repeat, and what gets signed.
+        self._binding_input = b""
+        self._nonce = b""
+        self._first_messages = b""
+
+    def first(self, client_first: bytes) -> bytes:
+        """Answer client-first with server-first.
+
+        The user name in it is ignored, as in PostgreSQL: the StartupMessage has named the user.
+        """
+        with self._turns.take("client-first"):
+            bare = self._read_gs2_header(client_first)
+            _, client_nonce, *_ = _read_values(bare, "nr.*", "client-first", ClientProtocolError)
+            _check_nonce(client_nonce, ClientProtocolError)
+            self._nonce = client_nonce + self._make_nonce().encode()
+            salt = base64.b64encode(self._secret.salt)
+            server_first = b"r=%b,s=%b,i=%d" % (self._nonce, salt, self._secret.iterations)
+            self._first_messages = b"%b,%b" % (bare, server_first)
+        return server_first
+
+    def final(self, client_final: bytes) -> bytes:
+        """Check the proof in client-final and answer with server-final; sets `client_key`.
+
+        Raises LoginRejected when the client does not know the password.
+        """
+        with self._turns.take("client-final"):
+            binding, nonce, *_, proof_text = _read_values(
+                client_final, "cr[^p]*p", "client-final", ClientProtocolError
+            )
+            if binding != base64.b64encode(self._binding_input):
+                raise ClientProtocolError("SCRAM channel binding check failed")
+            if nonce != self._nonce:
+                raise ClientProtocolError("SCRAM nonce in client-final is not the one sent")
+            proof = _decode_base64(proof_text, ClientProtocolError, "the SCRAM proof")
+            if len(proof) != _KEY_LENGTH:
+                raise ClientProtocolError(f"a SCRAM proof must have {_KEY_LENGTH} bytes")
+            without_proof = client_final[: -len(b",p=" + proof_text)]
+            auth_message = b"%b,%b" % (self._first_messages, without_proof)
+            client_key = _xor(proof, _hmac(self._secret.stored_key, auth_message))
+            if not hmac.compare_digest(_sha256(client_key), self._secret.stored_key):
+                raise LoginRejected("SASL authentication failed")
+            self.client_key = client_key
+        return b"v=" + base64.b64encode(_hmac(self._secret.server_key, auth_message))
+
+    def _read_gs2_header(self, client_first: bytes) -> bytes:
+        """Check the GS2 header, keep what client-final must repeat of it, give what comes after."""
+        header = _GS2_HEADER.match(client_first)
+        if header is None:
+            raise ClientProtocolError("malformed SCRAM client-first (no GS2 header)")
+        flag, authorization_identity = header.groups()
+        if authorization_identity:
+            raise ClientProtocolError("client uses a SCRAM authorization identity: not supported")
+        if flag == b"y" and self._channel_binding is not None:
+            # RFC 5802 section 6: somebody removed SCRAM-SHA-256-PLUS from the mechanisms we sent.
+            raise ClientProtocolError("client overlooks SCRAM channel binding, which was offered")
+        self._binding_input = header.group() + self._require_binding(flag)
+        return client_first[header.end() :]
+
+    def _require_binding(self, flag: bytes) -> bytes:
+        """Give the channel binding data that a client with this GS2 flag must prove to see."""
+        if not flag.startswith(b"p="):
+            return b""
+        if self._channel_binding is None or flag != b"p=" + CHANNEL_BINDING_TYPE:
+            raise ClientProtocolError(
+                "client requires a SCRAM channel binding that was not offered"
+            )
+        return self._channel_binding
+
+
+class ScramClient:
+    """Proves us to PostgreSQL; belongs to the login of one server connection and ends with it.
+
+    Call `first`, `final` and `verify`, once each. Anything else, and anything after an error,
+    raises ServerProtocolError.
+    """
+
+    def __init__(self, credential: str | bytes | ScramKeys, make_nonce: NonceMaker) -> None:
+        """Keep a password, or the keys of pass-through."""
+        # True once `verify` passed; an AuthenticationOk before that comes from nobody we know.
+        self.is_verified = False
+        self._credential = credential
+        self._nonce = make_nonce().encode()
+        # PostgreSQL ignores the user name, and libpq leaves it empty.
+        self._first_bare = b"n=,r=" + self._nonce
+        self._turns = _Turns(ServerProtocolError, "client-first", "server-first", "server-final")
+        # Set by `final`, checked by `verify`.
+        self._server_signature = b""
+
+    def first(self) -> bytes:
+        """Give client-first."""
+        with self._turns.take("client-first"):
+            return _NO_BINDING + self._first_bare
+
+    def final(self, server_first: bytes) -> bytes:
+        """Answer server-first with client-final; with a password it costs what `derive_keys` does.
+
+        Raises ServerLoginFailed when the server asks for more than MAX_ITERATIONS.
+        """
+        with self._turns.take("server-first"):
+            nonce, salt_text, iterations_text = _read_values(
+                server_first, "rsi", "server-first", ServerProtocolError
+            )
+            _check_nonce(nonce, ServerProtocolError)
+            if not nonce.startswith(self._nonce) or nonce == self._nonce:
+                raise ServerProtocolError("server's SCRAM nonce does not continue ours")
+            salt = _decode_base64(salt_text, ServerProtocolError, "the SCRAM salt")
+            keys = self._derive_keys(salt, _read_iterations(iterations_text))
+            without_proof = b"c=%b,r=%b" % (base64.b64encode(_NO_BINDING), nonce)
+            auth_message = b"%b,%b,%b" % (self._first_bare, server_first, without_proof)
+            client_signature = _hmac(_sha256(keys.client_key), auth_message)
+            proof = base64.b64encode(_xor(keys.client_key, client_signature))
+            self._server_signature = _hmac(keys.server_key, auth_message)
+        return b"%b,p=%b" % (without_proof, proof)
+
+    def verify(self, server_final: bytes) -> None:
+        """Check that the server knows our secret, so that it is the server we meant.
+
+        Raises ServerLoginFailed when it does not, or when it says that it refuses us.
+        """
+        with self._turns.take("server-final"):
+            (value,) = _read_values(server_final, "v|e", "server-final", ServerProtocolError)
+            if server_final.startswith(b"e"):
+                reason = value.decode(errors="replace")
+                raise ServerLoginFailed(f"server refused the SCRAM login: {reason}")
+            signature = _decode_base64(value, ServerProtocolError, "the server's SCRAM signature")
+            if not hmac.compare_digest(signature, self._server_signature):
+                raise ServerLoginFailed(
+                    "server did not prove that it knows our SCRAM secret (wrong signature)"
+                )
+            self.is_verified = True
+
+    def _derive_keys(self, salt: bytes, iterations: int) -> ScramKeys:
+        if isinstance(self._credential, ScramKeys):
+            return self._credential
+        return derive_keys(self._credential, salt, iterations)
+
+
+class _Turns:
+    """Which message of an exchange comes next; owned by one half, and lives as long."""
+
+    def __init__(self, blame: _Blame, *names: str) -> None:
+        self._blame = blame
+        # What is still to come, in order; empty after the end and after any error.
+        self._left = names
+
+    @contextmanager
+    def take(self, name: str) -> Iterator[None]:
+        """Let the body handle message `name` if it is next; if the body fails nothing is next."""
+        left, self._left = self._left, ()
+        if not left or left[0] != name:
+            expected = left[0] if left else "nothing, the exchange is over"
+            raise self._blame(f"SCRAM message out of order: got {name}, expected {expected}")
+        yield
+        self._left = left[1:]
+
+
+def _read_values(message: bytes, names: str, title: str, blame: _Blame) -> list[bytes]:
+    """Split a message at its commas into attributes whose letters, in order, match `names`."""
+    if len(message) > MAX_MESSAGE_LENGTH:
+        raise blame(f"SCRAM {title} has {len(message)} bytes, at most {MAX_MESSAGE_LENGTH} allowed")
+    if _CONTROL_CHARACTER.search(message):
+        raise blame(f"malformed SCRAM {title} (control character)")
+    attributes = message.split(b",")
+    if not all(text[:1].isalpha() and text[1:2] == b"=" for text in attributes):
+        raise blame(f"malformed SCRAM {title} (expected letter=value, separated by commas)")
+    letters = b"".join(text[:1] for text in attributes).decode()
+    if "m" in letters:
+        # RFC 5802 section 5.1: "m" marks extensions that whoever does not know them must refuse.
+        raise blame(f"SCRAM {title} requires an extension that is not supported")
+    if not re.fullmatch(names, letters):
+        raise blame(f"malformed SCRAM {title} (unexpected or missing attributes: {letters})")
+    return [text[2:] for text in attributes]
+
+
+def _check_nonce(nonce: bytes, blame: _Blame) -> None:
+    if len(nonce) > MAX_NONCE_LENGTH:
+        raise blame(f"SCRAM nonce has {len(nonce)} bytes, at most {MAX_NONCE_LENGTH} allowed")
+    if not _PRINTABLE.fullmatch(nonce):
+        raise blame("SCRAM nonce is empty or not printable")
+
+
+def _read_iterations(text: bytes) -> int:
+    if not _POSITIVE_NUMBER.fullmatch(text):
+        raise ServerProtocolError("server's SCRAM iteration count is not a positive number")
+    if int(text) > MAX_ITERATIONS:
+        raise ServerLoginFailed(
+            f"server asks for {int(text)} SCRAM iterations, at most {MAX_ITERATIONS} are computed",
+            hint="Lower scram_iterations in PostgreSQL and set the password anew.",
+        )
+    return int(text)
+
+
+def _decode_base64(text: bytes, blame: _Blame, title: str) -> bytes:
+    """Decode, and refuse every spelling but the one that encoding the result gives."""
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except ValueError:
+        decoded = b""
+    if not decoded or base64.b64encode(decoded) != text:
+        raise blame(f"{title} is not valid base64")
+    return decoded
+
+
+def _hmac(key: bytes, *parts: bytes) -> bytes:
+    return hmac.digest(key, b"".join(parts), "sha256")
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))

@@ -1,0 +1,75 @@
+"""Fixtures of the integration tests: a pooler with one server, and clients that are cleaned up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+import pytest
+
+from pgpool_lite.pooler import Pooler
+from tests.conftest import MakePooler
+from tests.wire_client import WireClient
+
+
+class Address(Protocol):
+    """Anything that listens: the pooler, PostgreSQL or the fake one."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+
+
+class Connect(Protocol):
+    """Open a connection and log in."""
+
+    async def __call__(
+        self,
+        to: Address,
+        user: str = "postgres",
+        database: str = "app",
+        *,
+        password: str = "",
+        **parameters: str,
+    ) -> WireClient: ...
+
+
+OpenClient = Callable[[Address], Awaitable[WireClient]]
+
+
+@pytest.fixture
+async def open_client() -> AsyncIterator[OpenClient]:
+    """Open a connection without saying anything; it is closed when the test ends."""
+    async with AsyncExitStack() as clients:
+
+        async def open_one(to: Address) -> WireClient:
+            return await clients.enter_async_context(await WireClient.open(to.host, to.port))
+
+        yield open_one
+
+
+@pytest.fixture
+def connect(open_client: OpenClient) -> Connect:
+    """Open a connection and log in; it is closed when the test ends."""
+
+    async def connect_one(
+        to: Address,
+        user: str = "postgres",
+        database: str = "app",
+        *,
+        password: str = "",
+        **parameters: str,
+    ) -> WireClient:
+        client = await open_client(to)
+        await client.login(user, database, parameters, password=password)
+        return client
+
+    return connect_one
+
+
+@pytest.fixture
+async def pooler(make_pooler: MakePooler) -> Pooler:
+    """A pooler in transaction mode with a single server, in front of the real PostgreSQL."""
+    return await make_pooler(pool_size=1)

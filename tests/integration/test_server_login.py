@@ -1,0 +1,206 @@
+"""Servers that refuse the pooler, keep it waiting, break the login, or are not there at all.
+
+The fake server fails the first login only, so each test also shows that the pooler tries again.
+Whether a client waits through the first failure or hears of it and comes again is left open.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import time
+
+import pytest
+
+from pgpool_lite.pooler import Pooler
+from tests.conftest import MakePooler
+from tests.fake_postgres import (
+    FakePostgres,
+    FakeSession,
+    Script,
+    answered_by,
+    behave,
+)
+from tests.integration.conftest import Connect, OpenClient
+from tests.integration.watch import no_server_is_linked
+from tests.wire_client import eventually
+from tests.wire_messages import (
+    AuthenticationOk,
+    AuthenticationSASL,
+    AuthenticationSASLContinue,
+    ErrorResponse,
+    ReadyForQuery,
+    StartupMessage,
+    message,
+)
+
+LOGIN = StartupMessage({"user": "postgres", "database": "app"})
+SALT = "c2FsdHNhbHRzYWx0"
+
+
+async def assert_recovers(
+    pooler: Pooler, open_client: OpenClient, *, password: str = "", number: int = 2
+) -> None:
+    """Check that clients which keep trying get in and are served by connection `number`."""
+
+    async def is_served() -> bool:
+        client = await open_client(pooler)
+        await client.send(LOGIN)
+        if password:
+            await client.prove(password)
+        ready = ["Z I"]
+        if (await client.until_closed_or(ready))[-1:] != ready:
+            return False
+        return await client.query("SELECT") == answered_by(number)
+
+    await eventually(is_served)
+    await eventually(no_server_is_linked(pooler))
+
+
+def failing(*messages: bytes) -> Script:
+    """Return a login that answers the StartupMessage with `messages` and closes."""
+
+    async def login(session: FakeSession) -> None:
+        await session.send(*messages)
+        session.close()
+
+    return login
+
+
+async def test_the_reason_why_a_server_refuses_the_login_reaches_the_client(
+    make_pooler: MakePooler, connect: Connect, open_client: OpenClient
+) -> None:
+    refusal = ErrorResponse("no entry for you", severity="FATAL", sqlstate="28000")
+    async with FakePostgres(behave, login=failing(refusal)) as fake:
+        pooler = await make_pooler(to=fake.url, pool_size=1, server_login_retry=0.1)
+        client = await open_client(pooler)
+        await client.send(LOGIN)
+        assert "no entry for you" in (await client.until_closed())[-1]
+        await assert_recovers(pooler, open_client)
+
+
+LOGIN_VIOLATIONS = {
+    "garbage": b"\xde\xad\xbe\xef" * 16,
+    "an unknown message type": AuthenticationOk() + message("y", b"what"),
+    "a length below 4": b"R" + struct.pack("!i", 3) + bytes(8),
+    "a huge length": b"R" + struct.pack("!i", 2**31 - 1) + bytes(8),
+    "a method nobody knows": message("R", struct.pack("!i", 99)),
+    "GSSAPI": message("R", struct.pack("!i", 7)),
+    "an Authentication without a code": message("R"),
+    "a BackendKeyData cut short": AuthenticationOk() + message("K", b"\0\0"),
+    "a ParameterStatus without an end": AuthenticationOk() + message("S", b"x"),
+    "a status that is no status": AuthenticationOk() + ReadyForQuery("X"),
+    "a transaction already open": AuthenticationOk() + ReadyForQuery("T"),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("violation", LOGIN_VIOLATIONS.values(), ids=LOGIN_VIOLATIONS.keys())
+async def test_a_server_that_breaks_the_protocol_in_the_login_is_closed_and_replaced(
+    make_pooler: MakePooler, open_client: OpenClient, violation: bytes
+) -> None:
+    async with FakePostgres(behave, login=failing(violation)) as fake:
+        pooler = await make_pooler(to=fake.url, pool_size=1, server_login_retry=0.1)
+        await assert_recovers(pooler, open_client)
+        assert fake.login_count >= 2
+
+
+async def test_a_server_that_is_silent_in_the_login_is_given_up_and_replaced(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    async def fall_silent(session: FakeSession) -> None:
+        await session.stay_silent()
+        session.close()
+
+    async with FakePostgres(behave, login=fall_silent) as fake:
+        pooler = await make_pooler(
+            to=fake.url, pool_size=1, server_connect_timeout=0.3, server_login_retry=0.1
+        )
+        # This client is the reason for both attempts, and waits through the first.
+        client = await connect(pooler)
+        assert await client.query("SELECT") == answered_by(2)
+
+
+# SCRAM-SHA-256
+
+
+def demanding(challenge: str) -> Script:
+    """Return a login that answers the pooler's first SCRAM message with `challenge`."""
+
+    async def login(session: FakeSession) -> None:
+        await session.send(AuthenticationSASL("SCRAM-SHA-256"))
+        _, body = await session.receive()
+        nonce = body.decode().split("r=")[1]
+        await session.send(AuthenticationSASLContinue(challenge.format(nonce=nonce)))
+        await session.stay_silent()
+        session.close()
+
+    return login
+
+
+async def test_a_server_that_asks_for_a_billion_iterations_is_refused_at_once(
+    make_pooler: MakePooler, open_client: OpenClient
+) -> None:
+    # Each SCRAM iteration is a hash to compute; that many would stop the pooler for minutes.
+    login = demanding(f"r={{nonce}}fake,s={SALT},i=1000000000")
+    async with FakePostgres(behave, login=login) as fake:
+        pooler = await make_pooler(to=fake.url_with_password, pool_size=1, server_login_retry=0.1)
+        started_at = time.monotonic()
+        await assert_recovers(pooler, open_client, password="secret")
+        assert time.monotonic() - started_at < 5
+
+
+CHALLENGES = {
+    "nothing": "",
+    "an error": "e=other-error",
+    "an empty nonce": "r=",
+    "no iterations": f"r={{nonce}}fake,s={SALT}",
+    "zero iterations": f"r={{nonce}}fake,s={SALT},i=0",
+    "fewer than zero iterations": f"r={{nonce}}fake,s={SALT},i=-1",
+    "iterations that are no number": f"r={{nonce}}fake,s={SALT},i=many",
+    "another nonce": f"r=another,s={SALT},i=4096",
+    "a salt that is not base64": "r={nonce}fake,s=!!!!,i=4096",
+    "a mandatory extension": f"m=x,r={{nonce}}fake,s={SALT},i=4096",
+}
+
+
+@pytest.mark.parametrize("challenge", CHALLENGES.values(), ids=CHALLENGES.keys())
+async def test_a_server_whose_scram_challenge_is_wrong_is_closed_and_replaced(
+    make_pooler: MakePooler, open_client: OpenClient, challenge: str
+) -> None:
+    async with FakePostgres(behave, login=demanding(challenge)) as fake:
+        pooler = await make_pooler(to=fake.url_with_password, pool_size=1, server_login_retry=0.1)
+        await assert_recovers(pooler, open_client, password="secret")
+
+
+# PostgreSQL that is not there
+
+
+async def test_a_client_waits_for_a_server_that_is_not_there_or_hears_why(
+    make_pooler: MakePooler, open_client: OpenClient
+) -> None:
+    async with FakePostgres() as fake:
+        pass  # Its port is known to be free now.
+    pooler = await make_pooler(to=fake.url, pool_size=1, query_wait_timeout=0.3)
+    client = await open_client(pooler)
+    await client.send(LOGIN)
+    (error,) = await client.until_closed()
+    assert re.match(
+        "E FATAL 08P01 .*(query_wait_timeout|server login has been failing|connect failed)", error
+    )
+
+
+async def test_a_server_that_comes_up_late_is_found(
+    make_pooler: MakePooler, open_client: OpenClient
+) -> None:
+    async with FakePostgres() as fake:
+        pass  # Its port is known to be free now.
+    pooler = await make_pooler(
+        to=fake.url, pool_size=1, query_wait_timeout=0.3, server_login_retry=0.1
+    )
+    client = await open_client(pooler)
+    await client.send(LOGIN)
+    (error,) = await client.until_closed()
+    assert error.startswith("E FATAL 08P01 ")
+    async with FakePostgres(port=fake.port):
+        await assert_recovers(pooler, open_client, number=1)

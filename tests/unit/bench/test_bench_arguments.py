@@ -1,0 +1,54 @@
+"""The command lines read lists, refuse nonsense, and turn into the runs that were meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import storm
+from bench.__main__ import make_plan, parse_arguments
+from bench.pgbench import Length, Mode, Workload
+from bench.postgres import Database, Postgres, Programs
+
+
+def plan_of(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Workload], Length]:
+    monkeypatch.setattr(Programs, "find", lambda self, name: name)
+    postgres = Postgres(Database("h", 1, "u", "", "d"), Programs(None), is_ours=False)
+    plan = make_plan(parse_arguments(arguments), postgres)
+    return list(plan.workloads), plan.length
+
+
+def test_every_mode_runs_at_16_clients_for_5_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    workloads, length = plan_of(monkeypatch=monkeypatch)
+
+    assert workloads == [Workload(mode, 16) for mode in Mode]
+    assert length == Length(seconds=5)
+
+
+def test_each_mode_runs_at_each_number_of_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    workloads, length = plan_of(
+        "--modes", "simple,prepared", "--clients", "16,64", "--quick", monkeypatch=monkeypatch
+    )
+
+    assert workloads == [
+        Workload(Mode.SIMPLE, 16),
+        Workload(Mode.SIMPLE, 64),
+        Workload(Mode.PREPARED, 16),
+        Workload(Mode.PREPARED, 64),
+    ]
+    assert length == Length(seconds=1)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--modes", "fast"], ["--clients", "many"], ["--quick", "--seconds", "9"]]
+)
+def test_nonsense_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(arguments)
+
+    assert "error: argument" in capsys.readouterr().err
+
+
+def test_the_storm_is_200_clients_100_connections_and_a_pool_of_5() -> None:
+    options = storm.parse_arguments([])
+
+    assert (options.clients, options.max_connections, options.pool_size) == (200, 100, 5)

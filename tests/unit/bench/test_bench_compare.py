@@ -1,0 +1,72 @@
+"""Targets take turns, and one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import pgbench
+from bench.compare import WARM_UP, Outcome, Plan, compare, measure
+from bench.errors import BenchError
+from bench.pgbench import Length, Mode, RunResult, Workload
+from bench.postgres import Database
+from bench.targets import Target
+
+WORKLOAD = Workload(Mode.SIMPLE, 4)
+PLAN = Plan("pgbench", [WORKLOAD], rounds=2, length=Length(seconds=1))
+
+
+def make_target(name: str) -> Target:
+    return Target(name, "1.0", "", Database("127.0.0.1", 1, "me", "", name), None)
+
+
+def fake_run(program: str, database: Database, workload: Workload, length: Length) -> RunResult:
+    if database.name == "broken" or (database.name == "fragile" and length is not WARM_UP):
+        raise BenchError("pgbench failed: no")
+    return RunResult(transactions=10_000, tps=10_000.0, latency_ms=0.4)
+
+
+@pytest.fixture(autouse=True)
+def _pgbench_is_fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pgbench, "run", fake_run)
+
+
+def test_targets_take_turns_in_every_round() -> None:
+    outcome = Outcome()
+
+    compare([make_target("a"), make_target("b")], PLAN, outcome)
+
+    assert [(run.target, run.round) for run in outcome.runs] == [
+        ("a", 1),
+        ("b", 1),
+        ("a", 2),
+        ("b", 2),
+    ]
+
+
+def test_a_target_that_fails_the_warm_up_is_left_out_with_its_reason() -> None:
+    outcome = Outcome()
+
+    compare([make_target("broken"), make_target("b")], PLAN, outcome)
+
+    assert {run.target for run in outcome.runs} == {"b"}
+    assert outcome.left_out == [f"broken at {WORKLOAD}: pgbench failed: no"]
+
+
+def test_a_target_that_fails_a_round_is_left_out_of_the_next() -> None:
+    outcome = Outcome()
+
+    compare([make_target("fragile")], PLAN, outcome)
+
+    assert outcome.runs == []
+    assert len(outcome.left_out) == 1
+
+
+def test_cpu_is_charged_to_the_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = iter([1.0, 1.25])
+    monkeypatch.setattr(Target, "cpu_s", lambda self: next(meter))
+
+    assert measure(make_target("a"), WORKLOAD, 1, PLAN).cpu_us == pytest.approx(25.0)
+
+
+def test_a_target_without_a_pooler_has_no_cpu_figure() -> None:
+    assert measure(make_target("direct"), WORKLOAD, 1, PLAN).cpu_us is None
