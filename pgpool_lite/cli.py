@@ -212,9 +212,13 @@ def _dev(options: argparse.Namespace) -> int:
 
 def _run(work: Coroutine[None, None, int]) -> int:
     """Run on uvloop where there is one: it makes every hop about a quarter cheaper."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        new_event_loop = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop

@@ -168,8 +168,9 @@ class WireClient:
 
     async def _read_more(self) -> None:
         """Add what the network has to what was received, and drop what has been returned."""
-        del self._received[: self._pos]
-        self._pos = 0
+        if self._pos:
+            del self._received[: self._pos]
+            self._pos = 0
         try:
             async with asyncio.timeout(PATIENCE_S):
                 data = await self._reader.read(READ_SIZE)
@@ -245,6 +246,14 @@ class WireClient:
                 transcript.append(str(await self.receive()))
             except ConnectionLost:
                 return transcript
+
+    async def bytes_until_closed(self) -> bytes:
+        """Return everything that still comes, message or not, until the other side closes."""
+        while True:
+            try:
+                await self._read_more()
+            except ConnectionLost:
+                return bytes(self._received[self._pos :])
 
     async def until_closed_or(self, ending: list[str]) -> list[str]:
         """Return the transcript up to `ending`, or up to the end where that never comes."""

@@ -233,7 +233,7 @@ class BackendMessage:
     @property
     def strings(self) -> list[str]:
         """The body as a run of Strings."""
-        return self.body.removesuffix(b"\0").decode().split("\0")
+        return self.body.removesuffix(b"\0").decode(errors="replace").split("\0")
 
     @property
     def fields(self) -> dict[str, str]:

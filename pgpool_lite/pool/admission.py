@@ -64,7 +64,7 @@ class Doorkeeper:
         wishes, application_name = self._read_parameters(startup, settings, address)
         user = startup.parameters.get("user", "")
         if not user:
-            raise LoginRejected("no username supplied", sqlstate="28000")
+            raise LoginRejected("no username supplied")
         if len(user.encode("utf-8", "surrogateescape")) > MAX_USER_NAME:
             raise LoginRejected("username too long")
         name = startup.parameters.get("database") or user
@@ -104,7 +104,7 @@ class Doorkeeper:
 
     def _check_limits(self, settings: Settings) -> None:
         if self._registry.client_count >= settings.max_client_conn:
-            raise LimitReached("no more connections allowed (max_client_conn)", sqlstate="53300")
+            raise LimitReached("no more connections allowed (max_client_conn)")
 
     # --- start-up parameters ---
 

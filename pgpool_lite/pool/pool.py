@@ -250,14 +250,18 @@ class Pool:
             self._move(server, _CLOSED)
         return client
 
-    def wants_server(self, now: float) -> bool:
-        """Say whether a server should be opened now; one at a time, as PgBouncer does."""
-        rules = self.rules
+    def may_open_server(self, now: float) -> bool:
+        """Say whether a server may be opened: one at a time, and not too soon after a failure."""
         if self.servers[ServerState.LOGIN] or self.database.is_paused:
             return False
-        if self.failure and now - self.login_began_at < rules.login_retry_s:
-            return False
+        return not self.failure or now - self.login_began_at >= self.rules.login_retry_s
+
+    def wants_server(self, now: float) -> bool:
+        """Say whether a server may and should be opened now."""
+        rules = self.rules
         count = self.server_count
+        if not self.may_open_server(now):
+            return False
         if self.welcome is None and self.clients[ClientState.LOGIN]:
             return True
         if rules.pool_size and count >= rules.pool_size:

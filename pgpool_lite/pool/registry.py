@@ -134,6 +134,11 @@ class Registry:
         for name, database in list(self.databases.items()):
             if name not in config.databases:
                 self._remove(database)
+        self.change_settings(config)
+
+    def change_settings(self, config: Config) -> None:
+        """Swap the [pgbouncer] section only: SET on the console."""
+        self.config = config
         for pool in self.pools.values():
             pool.set_rules(self.rules_for(pool.database, pool.user))
 

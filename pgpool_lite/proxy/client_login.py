@@ -129,7 +129,7 @@ class ClientLoginConnection(asyncio.Protocol):
             self._welcome(admission.pool)
         elif admission.pool.failure and not admission.pool.has_usable_server:
             self.refuse(cached_failure(admission.pool))
-            self._runtime.dispatcher.replenish(admission.pool)
+            self._runtime.dispatcher.try_again(admission.pool)
         else:
             self._runtime.dispatcher.replenish(admission.pool)
 

@@ -109,14 +109,22 @@ class Dispatcher:
         """See that a client which found no idle server gets one, or an answer."""
         pool = connection.pool
         if self.is_draining:
-            self.refuse_client(connection, LimitReached("server shutting down", sqlstate="57P01"))
+            self.refuse_client(connection, LimitReached("server shutting down"))
         elif pool.failure and not pool.has_usable_server:
             self.refuse_client(connection, cached_failure(pool))
-            self.replenish(pool)
+            self.try_again(pool)
         elif pool.servers[ServerState.USED]:
             self.sweep_pool(pool)
         else:
             self.replenish(pool)
+
+    def try_again(self, pool: Pool) -> None:
+        """Open a server for a pool that could not get one, though the last client is refused.
+
+        Nobody is left to wait for it, so nothing else would ever find out that it can be had.
+        """
+        if pool.may_open_server(self.clock()):
+            self.open_server(pool)
 
     def replenish(self, pool: Pool) -> None:
         """Open a server if the pool wants one."""
@@ -232,7 +240,16 @@ class Dispatcher:
             elif isinstance(action, TestServer):
                 pool.begin_test(action.server)
                 self._ask(action.server, pool.rules.check_query or "", "test query failed")
+        self._serve_waiting(pool)
         self.replenish(pool)
+
+    def _serve_waiting(self, pool: Pool) -> None:
+        """Link those who wait to idle servers: after RESUME there may be both."""
+        while not pool.database.is_paused and pool.clients[ClientState.WAITING]:
+            server = pool.idle_server()
+            if server is None:
+                return
+            self.follow_up(server, pool, pool.reuse(server, self.clock()))
 
 
 def cached_failure(pool: Pool) -> LimitReached:

@@ -114,7 +114,6 @@ class Doorway:
             return None
         return LimitReached(
             "no more connections allowed (file descriptors)",
-            sqlstate="53300",
             hint="Raise the limit of open files (ulimit -n) for the pooler.",
         )
 

@@ -17,24 +17,25 @@ from pgpool_lite.config import Config, Settings, load, reload_settings
 from pgpool_lite.console.controls import ShutdownMode
 from pgpool_lite.errors import LimitReached, ServerError
 from pgpool_lite.pool.admission import Admission, Doorkeeper
-from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.maintenance import SWEEP_INTERVAL_S
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
+from pgpool_lite.proxy.administration import Administration
 from pgpool_lite.proxy.client_login import ClientLoginConnection
 from pgpool_lite.proxy.connector import Connector
 from pgpool_lite.proxy.console_connection import ConsoleConnection
 from pgpool_lite.proxy.dispatcher import Dispatcher
 from pgpool_lite.proxy.doorway import Doorway
 from pgpool_lite.proxy.logs import LOGGER, ConnectionLog
-from pgpool_lite.session.states import ClientState, ServerState
+from pgpool_lite.session.states import ClientState
 
 
-class Runtime:
+class Runtime(Administration):
     """A pooler that runs: everything that lives from `start` to `stop`."""
 
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         """Prepare to run `config`; nothing is opened yet."""
+        super().__init__()
         self.clock = clock
         self.registry = Registry(config, clock())
         self.doorkeeper = Doorkeeper(self.registry)
@@ -59,6 +60,11 @@ class Runtime:
     def settings(self) -> Settings:
         """The [pgbouncer] section in force; RELOAD and SET replace it."""
         return self.registry.config.settings
+
+    @property
+    def is_shutting_down(self) -> bool:
+        """A shutdown has begun."""
+        return self.shutdown_mode is not None
 
     # --- start ---
 
@@ -140,16 +146,6 @@ class Runtime:
             return not self.is_busy(None)
         return True
 
-    def is_busy(self, database: Database | None) -> bool:
-        """Say whether some client of `database` (None: of any) is linked to a server."""
-        busy_states = (ServerState.ACTIVE, ServerState.TESTED, ServerState.BEING_CANCELED)
-        return any(
-            pool.servers[state]
-            for pool in self.registry.pools.values()
-            if database is None or pool.database is database
-            for state in busy_states
-        )
-
     # --- configuration ---
 
     def reload(self) -> None:
@@ -172,7 +168,7 @@ class Runtime:
         self.doorway.close()
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
             self.dispatcher.is_draining = True
-            goodbye = LimitReached("server shutting down", sqlstate="57P01")
+            goodbye = LimitReached("server shutting down")
             self.doorway.turn_away(goodbye)
             for _, client in list(self.registry.clients()):
                 if client.state is ClientState.WAITING:
@@ -186,7 +182,7 @@ class Runtime:
         for timer in self._timers:
             timer.cancel()
         self.doorway.close()
-        self.doorway.turn_away(LimitReached("server shutting down", sqlstate="57P01"))
+        self.doorway.turn_away(LimitReached("server shutting down"))
         await self.connector.close()
         for pool in list(self.registry.pools.values()):
             self._close_pool(pool)
@@ -198,7 +194,7 @@ class Runtime:
         await asyncio.sleep(0)
 
     def _close_pool(self, pool: Pool) -> None:
-        goodbye = LimitReached("server shutting down", sqlstate="57P01")
+        goodbye = LimitReached("server shutting down")
         for clients in pool.clients.values():
             for client in list(clients):
                 client.connection.refuse(goodbye)

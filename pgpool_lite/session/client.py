@@ -80,6 +80,7 @@ class ClientSession:
         "id",
         "is_leaving",
         "is_proven",
+        "is_skipping",
         "owed",
         "parameters",
         "query_started_at",
@@ -122,11 +123,14 @@ class ClientSession:
         self.is_leaving = False
 
         # --- replies ---
-        #: Types of the requests not yet answered, oldest first: Query, Sync, FunctionCall, and
-        #: CopyDone or CopyFail as marks between them. Its length is what SHOW calls outstanding.
+        #: Types of the messages not yet answered, oldest first, with CopyDone and CopyFail as
+        #: marks between them. Of a segment, the messages up to a Sync, that came in one read, the
+        #: Sync alone stands here; its ReadyForQuery answers for all.
         self.owed = bytearray()
         #: Extended-query messages went out since the last Sync: the server waits for one.
         self.unsynced = False
+        #: The open segment has failed: the server discards everything up to the next Sync.
+        self.is_skipping = False
 
         # --- session parameters ---
         #: Values of the tracked parameters, as this client knows them.
@@ -161,12 +165,13 @@ class ClientSession:
     def _scan(self, data: bytes, pos: int) -> int:
         """Walk over the messages from `pos` on, count what is owed, find where to cut."""
         start = pos if self.dropping else 0  # first byte to relay
+        segment = -1  # where a segment begins that this read has opened and not closed
         linked = self.server is not None
         end = len(data)
         owed = self.owed
         while pos < end:
             if end - pos < codes.HEADER_SIZE:
-                return self._hold(data, start, pos)
+                return self._hold(data, start, segment, pos)
             message_type = data[pos]
             meaning = _MEANINGS[message_type]
             (length,) = _LENGTH(data, pos + 1)
@@ -174,12 +179,20 @@ class ClientSession:
             if meaning == 0 or length < 4:
                 raise _unknown(message_type, length)
             if after > end and not linked and length <= HOLD_LIMIT:
-                return self._hold(data, start, pos)
+                return self._hold(data, start, segment, pos)
             if meaning == _REQUEST:
-                owed.append(message_type)
-                self.unsynced = False
+                if self.unsynced and message_type != codes.SYNC:
+                    self._request_in_segment(data, segment, pos)
+                else:
+                    owed.append(message_type)
+                    self.unsynced = self.is_skipping = False
+                segment = -1
             elif meaning == _EXTENDED:
-                self.unsynced = True
+                if not self.unsynced:
+                    self.unsynced = True
+                    segment = pos
+                elif segment < 0 and not self.is_skipping:
+                    owed.append(message_type)
             elif meaning == _TERMINATE:
                 return self._leave(data, start, pos)
             elif pos == start and not linked and self.state is not _WAITING:
@@ -189,10 +202,27 @@ class ClientSession:
             pos = after
         self.body_left = pos - end
         self.dropping = start == pos > end
+        if segment >= 0:
+            self._note_segment(data, segment, min(pos, end))
         if start == 0:
             return RELAY
         self.cut = data[start:]
         return CUT
+
+    def _request_in_segment(self, data: bytes, segment: int, pos: int) -> None:
+        """Note a Query or FunctionCall where Sync would belong: a server in error discards it."""
+        if segment >= 0:
+            self._note_segment(data, segment, pos)
+        if not self.is_skipping:
+            self.owed.append(data[pos])
+            self.unsynced = False
+
+    def _note_segment(self, data: bytes, pos: int, end: int) -> None:
+        """List the messages of a segment one by one, for want of a Sync that answers for all."""
+        while end - pos >= codes.HEADER_SIZE:
+            if _MEANINGS[data[pos]] == _EXTENDED:
+                self.owed.append(data[pos])
+            pos += 1 + int(_LENGTH(data, pos + 1)[0])
 
     def _continue_body(self, data: bytes) -> int:
         """Take a read that begins inside a streamed (or dropped) body."""
@@ -219,11 +249,13 @@ class ClientSession:
             self.cut = data
         return CUT
 
-    def _hold(self, data: bytes, start: int, pos: int) -> int:
+    def _hold(self, data: bytes, start: int, segment: int, pos: int) -> int:
         """Keep what stands at `pos`, part of a small message, until the rest has come."""
         self.tail = data[pos:]
         self.dropping = False
         self.cut = data[start:pos]
+        if segment >= 0:
+            self._note_segment(data, segment, pos)
         return CUT
 
     def _leave(self, data: bytes, start: int, pos: int) -> int:

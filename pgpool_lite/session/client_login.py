@@ -41,6 +41,9 @@ MAX_LOGIN_MESSAGE: Final = 70_000
 SCRAM_MECHANISM: Final = "SCRAM-SHA-256"
 
 
+_ENCRYPTIONS: Final = {codes.SSL_REQUEST: "SSL", codes.GSSENC_REQUEST: "GSSAPI encryption"}
+
+
 class Method(Enum):
     """How a client must prove who it is."""
 
@@ -141,7 +144,7 @@ class ClientLogin:
                 break
             packet, self._data = self._data[:size], self._data[size:]
             code = startup_code(packet)
-            if code in (codes.SSL_REQUEST, codes.GSSENC_REQUEST):
+            if code in _ENCRYPTIONS:
                 self._refuse_encryption(code)
             elif code == codes.CANCEL_REQUEST:
                 self.cancel_key = decode_cancel_request(packet)
@@ -152,7 +155,15 @@ class ClientLogin:
         return Step.MORE
 
     def _refuse_encryption(self, code: int) -> None:
-        """Answer SSLRequest or GSSENCRequest with N; each may be asked once."""
+        """Answer SSLRequest or GSSENCRequest with N; each may be asked once.
+
+        Bytes that came with the request were sent before the client knew that they would travel in
+        plain text; somebody in between may have put them there.
+        """
+        if self._data:
+            raise ClientProtocolError(
+                f"received unencrypted data after {_ENCRYPTIONS[code]} request"
+            )
         if code in self._requests_refused:
             raise ClientProtocolError("client asked twice for encryption that it was refused")
         self._requests_refused.add(code)
@@ -164,8 +175,7 @@ class ClientLogin:
             raise ClientProtocolError(
                 "old V2 protocol not supported"
                 if startup.major == 2
-                else f"unsupported frontend protocol {startup.major}.{startup.minor}",
-                sqlstate="0A000",
+                else f"unsupported frontend protocol {startup.major}.{startup.minor}"
             )
         options = [name for name in startup.parameters if name.startswith("_pq_.")]
         if startup.minor or options:
@@ -210,7 +220,7 @@ class ClientLogin:
         else:
             proven = passwords.check_password(secret or "", challenge.user, answer)
         if not proven:
-            raise LoginRejected("password authentication failed", sqlstate="28P01")
+            raise LoginRejected("password authentication failed")
         self._phase = _Phase.DONE
 
     def _check_scram(self, scram: ScramServer, body: bytes) -> None:

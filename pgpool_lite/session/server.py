@@ -8,10 +8,14 @@ close. While it is linked its replies belong to `client`; replies to queries of 
 gives it the client's parameters, a check, a reset) are swallowed and never reach anyone.
 
 Which ReadyForQuery answers which request is the one thing a pooler must never get wrong. The
-client's `owed` lists its requests in order; each ReadyForQuery takes the oldest away. COPY from a
-client is the exception (PostgreSQL documentation, "COPY Operations"): a server in copy-in mode
-ignores Sync, so the Syncs sent before the CopyDone are never answered. They are taken off the list
-when the copy ends.
+client's `owed` lists its requests in order; each ReadyForQuery takes the oldest away. Two rules of
+the protocol make requests that are never answered, and take them off the list:
+
+  - After an error in a segment (Parse, Bind ... up to a Sync) the server discards everything up to
+    the Sync, a Query too. So a segment that does not end in the read that began it is listed
+    message by message, and its answers are counted off one by one.
+  - A server in copy-in mode ignores Sync (PostgreSQL documentation, "COPY Operations"), so Syncs
+    sent before the CopyDone go when the copy ends.
 """
 
 from __future__ import annotations
@@ -73,6 +77,23 @@ _READY_HEAD: Final = b"Z\0\0\0\5"
 _STATUS_IDLE: Final = codes.STATUS_IDLE
 _STATUSES: Final = b"ITE"
 _COPY_ENDS: Final = bytes((codes.COPY_DONE, codes.COPY_FAIL))
+_ENDED_BY_READY: Final = bytes((codes.QUERY, codes.SYNC, codes.FUNCTION_CALL))
+
+#: Frontend messages that are listed one by one when a segment comes in pieces.
+_IN_SEGMENT: Final = bytes((codes.PARSE, codes.BIND, codes.DESCRIBE, codes.EXECUTE, codes.CLOSE))
+#: Which of them each backend message answers, 0 for none.
+_ANSWERED_BY: Final = {
+    codes.PARSE_COMPLETE: codes.PARSE,
+    codes.BIND_COMPLETE: codes.BIND,
+    codes.CLOSE_COMPLETE: codes.CLOSE,
+    codes.ROW_DESCRIPTION: codes.DESCRIBE,
+    codes.NO_DATA: codes.DESCRIBE,
+    codes.COMMAND_COMPLETE: codes.EXECUTE,
+    codes.EMPTY_QUERY_RESPONSE: codes.EXECUTE,
+    codes.PORTAL_SUSPENDED: codes.EXECUTE,
+}
+_ANSWERS: Final = bytes(_ANSWERED_BY.get(message_type, 0) for message_type in range(256))
+_INTEREST_IN_DETAIL: Final = interest_in(*(set(range(256)) - set(_PASSING)), *_ANSWERED_BY)
 
 
 class ServerSession:
@@ -218,8 +239,10 @@ class ServerSession:
     def _follow(self, data: bytes, start: int, pos: int, client: ClientSession) -> int:
         """Walk over the client's replies from `pos` on; relay from `start` on."""
         end = len(data)
+        owed = client.owed
         while pos < end:
-            pos = scan(data, pos, self.interest)
+            is_detailed = owed and owed[0] in _IN_SEGMENT
+            pos = scan(data, pos, _INTEREST_IN_DETAIL if is_detailed else self.interest)
             if pos >= end:
                 break
             # The usual message of interest, recognised without a call.
@@ -237,7 +260,7 @@ class ServerSession:
         if start:
             self.cut = data[start:]
             verdict = CUT
-        if client.owed:
+        if owed or client.unsynced:
             return verdict
         return verdict | (ANSWERED | SETTLED if self.is_settled() else ANSWERED)
 
@@ -250,11 +273,12 @@ class ServerSession:
                 raise ServerError("transaction blocks not allowed in statement pooling mode")
         self.status = status
         owed = client.owed
-        while owed and owed[0] in _COPY_ENDS:
-            del owed[0]  # the copy it ended never opened, or is over
-        if owed:
+        while owed:
+            answered = owed[0]
             del owed[0]
-        elif not self.close_reason:
+            if answered in _ENDED_BY_READY:
+                return  # passed over: a CopyDone whose copy never opened, or is over
+        if not self.close_reason:
             raise ServerProtocolError("server sent ReadyForQuery that nobody asked for")
 
     def _attend(self, data: bytes, pos: int, after: int, client: ClientSession) -> None:
@@ -269,8 +293,13 @@ class ServerSession:
         elif message_type == codes.ERROR_RESPONSE:
             if self.copying_in:
                 self._end_copy(client, failed=True)
-        elif message_type == codes.COMMAND_COMPLETE:
+            elif client.owed and client.owed[0] in _IN_SEGMENT:
+                _fail_segment(client)
+        elif message_type == codes.COMMAND_COMPLETE and self.copying_in:
             self._end_copy(client, failed=False)
+        elif _ANSWERS[message_type]:
+            if client.owed and client.owed[0] == _ANSWERS[message_type]:
+                del client.owed[0]
         else:
             raise _unexpected(message_type)
 
@@ -291,7 +320,7 @@ class ServerSession:
             # had the error struck before the server read it, it will be answered: do not rely on
             # counting any more, end with this transaction.
             del owed[first:]
-            client.unsynced = True
+            client.unsynced = client.is_skipping = True
             self.close_reason = "COPY failed while a Sync was in flight"
 
     def _swallow(self, data: bytes, pos: int) -> int:
@@ -355,6 +384,17 @@ class ServerSession:
         self.body_left = 0
         self.cut = data[start:pos]
         return CUT
+
+
+def _fail_segment(client: ClientSession) -> None:
+    """Note that the segment being answered has failed: up to its Sync, nothing more is answered."""
+    owed = client.owed
+    sync = owed.find(codes.SYNC)
+    if sync >= 0:
+        del owed[:sync]
+    else:
+        owed.clear()
+        client.unsynced = client.is_skipping = True
 
 
 def _message_end(data: bytes, pos: int, needed_whole: bytes) -> int:

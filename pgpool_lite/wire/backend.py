@@ -138,7 +138,8 @@ def _error_or_notice(
     # PostgreSQL documentation, "Error and Notice Message Fields". V is S that is never translated.
     fields = [("S", severity), ("V", severity), ("C", sqlstate), ("M", message)]
     fields += [(code, text) for code, text in (("D", detail), ("H", hint)) if text]
-    body = b"".join(code.encode() + encode_string(text) for code, text in fields)
+    # What a client sent may stand in the text, and need not be UTF-8: it is shown with "?".
+    body = b"".join(code.encode() + text.encode(errors="replace") + b"\0" for code, text in fields)
     return encode(message_type, body + b"\0")
 
 

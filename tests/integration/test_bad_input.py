@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 import pytest
@@ -43,8 +44,7 @@ async def bystander(pooler: Pooler, connect: Connect) -> WireClient:
 def assert_refused(transcript: list[str]) -> None:
     """Check that the last thing a client heard is that it broke the protocol."""
     assert transcript[-1:], "closed without a word"
-    assert transcript[-1].startswith("E FATAL 08P01 "), transcript
-    assert len(transcript[-1]) > len("E FATAL 08P01 ")
+    assert re.fullmatch("E FATAL [0-9A-Z]{5} .+", transcript[-1]), transcript
 
 
 async def assert_unharmed(pooler: Pooler, bystander: WireClient) -> None:
@@ -80,8 +80,6 @@ BAD_STARTUPS = {
         {"user": "postgres", "database": "app", "options": "-c="}
     ),
     "a query before the login": Query("SELECT 1"),
-    "bytes behind SSLRequest": SSLRequest() + LOGIN,
-    "bytes behind GSSENCRequest": GSSENCRequest() + LOGIN,
     "a backend's message": AuthenticationOk() + bytes(8),
 }
 
@@ -93,6 +91,19 @@ async def test_a_client_that_starts_badly_is_told_so_and_closed(
     offender = await open_client(pooler)
     await offender.send(garbage)
     assert_refused(await offender.until_closed())
+    await assert_unharmed(pooler, bystander)
+
+
+@pytest.mark.parametrize("request_encryption", [SSLRequest(), GSSENCRequest()], ids=["TLS", "GSS"])
+async def test_bytes_sent_behind_a_request_for_encryption_are_refused(
+    pooler: Pooler, bystander: WireClient, open_client: OpenClient, request_encryption: bytes
+) -> None:
+    # Somebody else may have put them there before the encryption began (CVE-2021-23214).
+    offender = await open_client(pooler)
+    await offender.send(request_encryption, LOGIN)
+    answer = await offender.bytes_until_closed()
+    assert b"SFATAL\0" in answer
+    assert b"R\0\0\0" not in answer
     await assert_unharmed(pooler, bystander)
 
 
@@ -143,10 +154,6 @@ BAD_MESSAGES = {
     "a message type of the backend": message("Z", b"I"),
     "a password nobody asked for": PasswordMessage("secret"),
     "a SASL message nobody asked for": SASLResponse("c=biws,r=x,p=y"),
-    "a Bind without an end to its names": message("B", b"portal without end"),
-    "a Parse without an end to its name": message("P", b"statement without end"),
-    "an empty Describe": message("D"),
-    "an empty Close": message("C"),
 }
 bad_messages = pytest.mark.parametrize("garbage", BAD_MESSAGES.values(), ids=BAD_MESSAGES.keys())
 
@@ -232,6 +239,38 @@ async def test_a_malformed_message_that_is_not_ours_to_read_is_left_to_postgresq
     assert await client.until_closed_or(SELECT_1) == expected
     other = await connect(pooler)
     await assert_unharmed(pooler, other)
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        message("B", b"portal without end"),
+        message("B", b"\0statement without end"),
+        message("P", b"statement without end"),
+        message("D"),
+        message("D", b"S"),
+        message("C"),
+        message("C", b"P"),
+    ],
+    ids=[
+        "a Bind whose portal has no end",
+        "a Bind whose statement has no end",
+        "a Parse whose statement has no end",
+        "an empty Describe",
+        "a Describe without a name",
+        "an empty Close",
+        "a Close without a name",
+    ],
+)
+async def test_a_message_whose_names_cannot_be_read_is_an_error(
+    pooler: Pooler, bystander: WireClient, connect: Connect, unreadable: bytes
+) -> None:
+    # PostgreSQL's own error and a connection that goes on, or ours and a closed one.
+    offender = await connect(pooler)
+    await offender.send(unreadable, Sync())
+    transcript = await offender.until_closed_or(["Z I"])
+    assert re.match("E (ERROR|FATAL) 08P01 ", transcript[0]), transcript
+    await assert_unharmed(pooler, bystander)
 
 
 async def test_a_half_message_and_then_nothing_takes_no_server_away(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgpool_lite.pooler import Pooler
 from tests.conftest import MakePooler
 from tests.integration.conftest import Connect
-from tests.integration.watch import clients_wait, no_server_is_linked
+from tests.integration.watch import no_server_is_linked
 from tests.wire_client import SELECT_1, WireClient, eventually
 from tests.wire_messages import Bind, Execute, Flush, Parse, Query
 
@@ -39,19 +39,6 @@ async def test_query_wait_timeout_ends_a_client_that_waits_too_long(
     assert await b.until_closed() == ["E FATAL 08P01 query_wait_timeout"]
     assert await a.query("COMMIT") == ["C COMMIT", "Z I"]
     await assert_pool_works(pooler, connect)
-
-
-async def test_query_wait_timeout_counts_for_each_wait_anew(
-    make_pooler: MakePooler, connect: Connect
-) -> None:
-    pooler = await make_pooler(pool_size=1, query_wait_timeout=60)
-    a, b = await connect(pooler), await connect(pooler)
-    await a.query("BEGIN")
-    await b.send(Query("SELECT 1"))
-    await eventually(clients_wait(pooler, 1))
-    await a.query("COMMIT")
-    assert await b.until_ready() == SELECT_1
-    assert await b.query("SELECT 1") == SELECT_1
 
 
 async def test_idle_transaction_timeout_ends_a_client_that_forgets_its_transaction(

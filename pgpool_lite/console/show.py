@@ -1,0 +1,254 @@
+"""Which columns has each SHOW table, of which type, and where do its values come from?
+
+Names, order and types are PgBouncer 1.26.1's. A table is data: its columns, each with the function
+that reads its value off a row of `tables.py`, and the function that finds the rows. What we cannot
+know has no rows (SHOW MEM: Python has no slabs; SHOW DNS_*: the operating system resolves).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Final
+
+from pgpool_lite.config import PeerSettings, config_rows
+from pgpool_lite.console import show_stats, tables
+from pgpool_lite.console.fields import (
+    Field,
+    Table,
+    View,
+    constant,
+    empty_table,
+    field,
+    named_fields,
+    pair_fields,
+    rest_us,
+    table,
+    time_text,
+    whole_s,
+)
+from pgpool_lite.console.inventory import (
+    DatabaseStatus,
+    UserStatus,
+    database_statuses,
+    user_statuses,
+)
+from pgpool_lite.console.tables import ClientStatus, ConnectionStatus, PoolStatus, ServerStatus
+from pgpool_lite.console.values import INT4, INT8, TEXT, Cell, column
+from pgpool_lite.session.states import ClientState
+from pgpool_lite.wire.backend import Column
+
+# --- SHOW POOLS, DATABASES, USERS ---
+
+
+def _all_pools(view: View) -> list[PoolStatus]:
+    console = tables.console_pool_status(len(view.console_clients))
+    pools = [*tables.pool_statuses(view.registry, view.now), console]
+    return sorted(pools, key=lambda pool: (pool.database, pool.user))
+
+
+_POOL_FIELDS: Final[list[Field[PoolStatus]]] = [
+    *named_fields(TEXT, "database", "user"),
+    *named_fields(INT4, "cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req"),
+    *named_fields(INT4, "sv_active", "sv_active_cancel", "sv_being_canceled", "sv_idle", "sv_used"),
+    *named_fields(INT4, "sv_tested", "sv_login"),
+    field("maxwait", INT4, lambda pool: whole_s(pool.maxwait)),
+    field("maxwait_us", INT4, lambda pool: rest_us(pool.maxwait)),
+    *named_fields(TEXT, "pool_mode", "load_balance_hosts"),
+]
+
+_DATABASE_FIELDS: Final[list[Field[DatabaseStatus]]] = [
+    *named_fields(TEXT, "name", "host"),
+    *named_fields(INT4, "port"),
+    *named_fields(TEXT, "database", "force_user"),
+    *named_fields(INT4, "pool_size", "min_pool_size", "reserve_pool_size", "server_lifetime"),
+    *named_fields(TEXT, "pool_mode", "load_balance_hosts"),
+    *named_fields(INT4, "max_connections", "current_connections"),
+    *named_fields(
+        INT4, "max_client_connections", "current_client_connections", "paused", "disabled"
+    ),
+]
+
+
+def _size_text(size: int | None) -> str:
+    """Return a user's pool size as PgBouncer prints it: text of nine columns, or nothing."""
+    return "" if size is None else f"{size:9d}"
+
+
+_USER_FIELDS: Final[list[Field[UserStatus]]] = [
+    *named_fields(TEXT, "name"),
+    field("pool_size", TEXT, lambda user: _size_text(user.pool_size)),
+    field("reserve_pool_size", TEXT, lambda user: _size_text(user.reserve_pool_size)),
+    *named_fields(TEXT, "pool_mode"),
+    *named_fields(INT4, "max_user_connections", "current_connections"),
+    *named_fields(INT4, "max_user_client_connections", "current_client_connections"),
+]
+
+
+# --- SHOW CLIENTS, SERVERS, SOCKETS ---
+
+
+def _all_clients(view: View) -> list[ClientStatus]:
+    clients = tables.client_statuses(view.registry, view.now, view.wall_offset_s)
+    console = [
+        tables.console_client_status(client, view.wall_offset_s) for client in view.console_clients
+    ]
+    return sorted([*clients, *console], key=lambda client: client.database)
+
+
+def _all_servers(view: View) -> list[ServerStatus]:
+    return tables.server_statuses(view.registry, view.now, view.wall_offset_s)
+
+
+def _kind(connection: ConnectionStatus) -> str:
+    return "S" if isinstance(connection, ServerStatus) else "C"
+
+
+_SOCKET_STATES: Final = {
+    ("C", "idle"): "cl_active",
+    ("S", "new"): "sv_login",
+}
+
+
+def _socket_state(connection: ConnectionStatus) -> str:
+    kind = _kind(connection)
+    usual = f"{'sv' if kind == 'S' else 'cl'}_{connection.state}"
+    return _SOCKET_STATES.get((kind, connection.state), usual)
+
+
+def _connection_fields(
+    state: Callable[[ConnectionStatus], Cell],
+) -> list[Field[ConnectionStatus]]:
+    return [
+        field("type", TEXT, _kind),
+        *named_fields(TEXT, "user", "database"),
+        field("replication", TEXT, constant("none")),
+        field("state", TEXT, state),
+        *named_fields(TEXT, "addr"),
+        *named_fields(INT4, "port"),
+        *named_fields(TEXT, "local_addr"),
+        *named_fields(INT4, "local_port"),
+        field("connect_time", TEXT, lambda row: time_text(row.connect_time)),
+        field("request_time", TEXT, lambda row: time_text(row.request_time)),
+        field("wait", INT4, lambda row: whole_s(row.wait)),
+        field("wait_us", INT4, lambda row: rest_us(row.wait)),
+        *named_fields(INT4, "close_needed"),
+        field("ptr", TEXT, lambda row: f"0x{row.id:x}"),
+        field("link", TEXT, lambda row: "" if row.link is None else f"0x{row.link:x}"),
+        # A pid is an unsigned number on the wire, and the type of this column is not.
+        field("remote_pid", INT4, lambda row: min(row.remote_pid, 2**31 - 1)),
+        field("tls", TEXT, constant("")),
+        *named_fields(TEXT, "application_name"),
+        field("prepared_statements", INT4, constant(0)),
+        *named_fields(INT4, "id"),
+    ]
+
+
+_CONNECTION_FIELDS: Final = _connection_fields(attrgetter("state"))
+_SOCKET_FIELDS: Final = [
+    *_connection_fields(_socket_state),
+    field("recv_pos", INT4, attrgetter("buffered")),
+    field("pkt_pos", INT4, constant(0)),
+    field("pkt_remain", INT4, attrgetter("body_left")),
+    field("send_pos", INT4, constant(0)),
+    field("send_remain", INT4, constant(0)),
+    field("pkt_avail", INT4, attrgetter("buffered")),
+    field("send_avail", INT4, constant(0)),
+]
+
+
+def _all_sockets(view: View) -> list[ConnectionStatus]:
+    return sorted([*_all_clients(view), *_all_servers(view)], key=lambda row: row.database)
+
+
+def _active_sockets(view: View) -> list[ConnectionStatus]:
+    return [row for row in _all_sockets(view) if row.buffered or row.body_left]
+
+
+# --- the rest ---
+
+
+def _lists(view: View) -> list[tuple[str, Cell]]:
+    registry = view.registry
+    pools = registry.pools.values()
+    arriving = sum(len(pool.clients[ClientState.LOGIN]) for pool in pools)
+    return [
+        ("databases", len(registry.databases) + 1),
+        ("users", len(user_statuses(registry, ()))),
+        ("peers", len(registry.config.peers)),
+        ("pools", len(pools) + 1),
+        ("peer_pools", 0),
+        # Free ones are PgBouncer's slabs, which keep memory for connections to come.
+        ("free_clients", 0),
+        ("used_clients", registry.client_count + len(view.console_clients)),
+        ("login_clients", arriving),
+        ("free_servers", 0),
+        ("used_servers", sum(pool.server_count for pool in pools)),
+        ("dns_names", 0),
+        ("dns_zones", 0),
+        ("dns_queries", 0),
+        ("dns_pending", 0),
+    ]
+
+
+def _state(view: View) -> list[tuple[str, Cell]]:
+    paused = view.is_paused
+    return [("active", "no" if paused else "yes"), ("paused", "yes" if paused else "no")]
+
+
+def _peer_pool_size(peer: PeerSettings, view: View) -> int:
+    own, common = peer.pool_size, view.registry.config.settings.default_pool_size
+    return common if own is None else own
+
+
+def _peers(view: View) -> list[tuple[Cell, ...]]:
+    return [
+        (peer.peer_id, peer.host, peer.port, _peer_pool_size(peer, view))
+        for peer in view.registry.config.peers.values()
+    ]
+
+
+def _columns(type_oid: int, *names: str) -> tuple[Column, ...]:
+    return tuple(column(name, type_oid) for name in names)
+
+
+#: Every table by the word behind SHOW.
+TABLES: Final[dict[str, Table]] = {
+    "active_sockets": table(_SOCKET_FIELDS, _active_sockets),
+    "clients": table(_CONNECTION_FIELDS, _all_clients),
+    "config": table(
+        named_fields(TEXT, "key", "value", "default", "changeable"),
+        lambda view: config_rows(view.registry.config.settings),
+    ),
+    "databases": table(
+        _DATABASE_FIELDS,
+        lambda view: database_statuses(view.registry, len(view.console_clients)),
+    ),
+    "dns_hosts": empty_table(("hostname", TEXT), ("ttl", INT8), ("addrs", TEXT)),
+    "dns_zones": empty_table(("zonename", TEXT), ("serial", INT8), ("count", INT4)),
+    "lists": table(pair_fields(("list", "items"), INT4), _lists),
+    "mem": empty_table(
+        ("name", TEXT), ("size", INT4), ("used", INT4), ("free", INT4), ("memtotal", INT4)
+    ),
+    "peer_pools": empty_table(
+        ("peer_id", INT4),
+        ("cl_active_cancel_req", INT4),
+        ("cl_waiting_cancel_req", INT4),
+        ("sv_active_cancel", INT4),
+        ("sv_login", INT4),
+    ),
+    "peers": Table(
+        (*_columns(INT4, "peer_id"), *_columns(TEXT, "host"), *_columns(INT4, "port", "pool_size")),
+        _peers,
+    ),
+    "pools": table(_POOL_FIELDS, _all_pools),
+    "servers": table(_CONNECTION_FIELDS, _all_servers),
+    "sockets": table(_SOCKET_FIELDS, _all_sockets),
+    "state": table(pair_fields(("key", "value"), TEXT), _state),
+    "stats": show_stats.STATS,
+    "stats_averages": show_stats.STATS_AVERAGES,
+    "stats_totals": show_stats.STATS_TOTALS,
+    "totals": show_stats.TOTALS,
+    "users": table(_USER_FIELDS, lambda view: user_statuses(view.registry, view.console_clients)),
+    "version": Table(_columns(TEXT, "version"), lambda view: [(tables.VERSION_TEXT,)]),
+}

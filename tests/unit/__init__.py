@@ -1,0 +1,1 @@
+"""Tests that open no socket, start no process of ours and wait for nothing."""

@@ -1,0 +1,1 @@
+"""Tests of `pgpool_lite.pool` with a fake clock: a number."""

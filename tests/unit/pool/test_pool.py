@@ -1,0 +1,501 @@
+"""Who gets which server, who waits, and what becomes of a server that is released."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from pgpool_lite.config import PoolMode
+from pgpool_lite.pool.pool import ClientList, Pool, ServerList
+from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.states import ClientState, ServerState
+from tests.unit.pairs import make_client, make_server
+from tests.unit.pool.helpers import (
+    add_client,
+    add_clients,
+    add_server,
+    add_servers,
+    check,
+    linked_pair,
+    make_pool,
+    where,
+)
+
+# --- link ---
+
+
+def test_a_client_gets_an_idle_server_at_once() -> None:
+    pool = make_pool()
+    client, server = add_client(pool), add_server(pool)
+
+    assert pool.link(client, 5.0) is server
+    assert (client.server, server.client) == (server, client)
+    assert (client.query_started_at, client.xact_started_at, server.requested_at) == (5.0, 5.0, 5.0)
+    assert where(pool) == "cl_active=1 sv_active=1"
+
+
+def test_promise_1_a_server_is_linked_to_at_most_one_client_and_flips_at_linking() -> None:
+    pool = make_pool()
+    first, second = add_clients(pool, 2)
+    server = add_server(pool)
+
+    pool.link(first, 0.0)
+
+    assert server.state is ServerState.ACTIVE
+    assert pool.link(second, 0.0) is None
+    check(pool)
+
+
+def test_the_server_released_last_goes_out_first() -> None:
+    pool = make_pool()
+    servers = add_servers(pool, 3)
+
+    assert [pool.link(client, 0.0) for client in add_clients(pool, 3)] == servers[::-1]
+
+
+def test_round_robin_takes_the_server_that_is_idle_longest() -> None:
+    pool = make_pool(round_robin=True)
+    servers = add_servers(pool, 3)
+    client = add_client(pool)
+
+    for expected in [*servers, *servers]:
+        assert pool.idle_server() is not None
+        assert pool.link(client, 0.0) is expected
+        pool.release(expected, 0.0)
+
+
+def test_the_next_server_can_be_looked_at() -> None:
+    pool = make_pool()
+    assert pool.idle_server() is None
+
+    first, second = add_servers(pool, 2)
+
+    assert pool.idle_server() is second
+    pool.link(add_client(pool), 0.0)
+    assert pool.idle_server() is first
+
+
+def test_clients_wait_first_come_first_served() -> None:
+    pool = make_pool()
+    first, second, third = add_clients(pool, 3)
+    for client, now in ((second, 1.0), (third, 2.0), (first, 3.0)):
+        assert pool.link(client, now) is None
+    assert (where(pool), pool.oldest_wait_s(9.0)) == ("cl_waiting=3", 8.0)
+
+    server = add_server(pool)
+    served = [server.client, pool.release(server, 4.0), pool.release(server, 5.0)]
+
+    assert served == [second, third, first]
+    assert pool.oldest_wait_s(9.0) == 0.0
+    check(pool)
+
+
+def test_nobody_is_linked_while_the_database_is_paused() -> None:
+    pool = make_pool()
+    client, server = add_client(pool), add_server(pool)
+    pool.database.is_paused = True
+
+    assert pool.link(client, 0.0) is None
+    assert (server.state, where(pool)) == (ServerState.IDLE, "cl_waiting=1 sv_idle=1")
+
+
+def test_promise_5_a_server_that_is_to_be_closed_is_never_linked_again() -> None:
+    """Story: RELOAD moves a database to another host and marks its servers. Before the next sweep
+    a client asks for one; it must not be sent to the old host once more.
+    """
+    pool = make_pool()
+    client, server = add_client(pool), add_server(pool)
+    server.close_reason = "database configuration changed"
+
+    assert pool.link(client, 0.0) is not server
+
+
+def test_linking_and_releasing_are_counted() -> None:
+    pool = make_pool()
+    first, second = add_clients(pool, 2)
+    server = add_server(pool)
+    pool.link(first, 0.0)
+    pool.link(second, 1.0)
+    pool.release(server, 3.5)
+
+    counted = pool.counters
+    assert (counted.server_assignment_count, counted.xact_count, counted.query_count) == (2, 2, 2)
+    assert (counted.wait_time, counted.client_login_count) == (2.5, 2)
+
+
+# --- release ---
+
+
+def test_a_released_server_is_idle() -> None:
+    pool = make_pool()
+    client, server = linked_pair(pool)
+
+    assert pool.release(server, 7.0) is None
+    assert (server.client, client.server, server.released_at) == (None, None, 7.0)
+    assert where(pool) == "cl_active=1 sv_idle=1"
+
+
+def test_promise_6_a_waiter_that_left_never_gets_a_server() -> None:
+    pool = make_pool()
+    client, server = linked_pair(pool)
+    leaver, patient = add_client(pool, 2), add_client(pool, 3)
+    pool.link(leaver, 0.0)
+    pool.link(patient, 0.0)
+
+    assert pool.remove_client(leaver) is None
+    assert pool.release(server, 1.0) is patient
+    assert (leaver.state, leaver.server) == (ClientState.CLOSED, None)
+    check(pool)
+
+
+def test_promise_6_the_server_that_a_leaver_waited_for_is_not_lost() -> None:
+    pool = make_pool()
+    _, server = linked_pair(pool)
+    leaver = add_client(pool, 2)
+    pool.link(leaver, 0.0)
+    pool.remove_client(leaver)
+
+    assert pool.release(server, 1.0) is None
+    assert server.state is ServerState.IDLE
+
+
+def test_promise_2_a_server_with_a_cancel_in_flight_is_not_reused() -> None:
+    pool = make_pool()
+    _, server = linked_pair(pool)
+    waiting = add_client(pool, 2)
+    pool.link(waiting, 0.0)
+    server.cancels_in_flight = 1
+
+    assert pool.release(server, 1.0) is None
+    assert server.state is ServerState.BEING_CANCELED
+    assert pool.server_usable(server, 2.0) is waiting
+
+
+def test_a_reset_query_comes_before_the_next_client() -> None:
+    pool = make_pool(reset_query="DISCARD ALL")
+    _, server = linked_pair(pool)
+    waiting = add_client(pool, 2)
+    pool.link(waiting, 0.0)
+
+    assert pool.release(server, 1.0) is None
+    assert server.state is ServerState.TESTED
+    assert pool.server_usable(server, 2.0) is waiting
+    check(pool)
+
+
+def test_a_canceled_server_is_reset_too() -> None:
+    pool = make_pool(reset_query="DISCARD ALL")
+    _, server = linked_pair(pool)
+    server.cancels_in_flight = 1
+    pool.release(server, 1.0)
+
+    assert pool.server_usable(server, 2.0) is None
+    assert server.state is ServerState.TESTED
+
+
+def test_promise_5_a_server_with_a_close_reason_is_closed_at_release() -> None:
+    pool = make_pool()
+    _, server = linked_pair(pool)
+    pool.link(add_client(pool, 2), 0.0)
+    server.close_reason = "database removed"
+
+    assert pool.release(server, 1.0) is None
+    assert (server.state, where(pool)) == (ServerState.CLOSED, "cl_active=1 cl_waiting=1")
+
+
+def test_a_server_is_closed_at_release_while_the_database_is_paused() -> None:
+    pool = make_pool()
+    _, server = linked_pair(pool)
+    pool.database.is_paused = True
+
+    assert pool.release(server, 1.0) is None
+    assert (server.state, server.close_reason) == (ServerState.CLOSED, "pause mode")
+
+
+@pytest.mark.parametrize(
+    ("now", "state"), [(99.9, ServerState.IDLE), (100.0, ServerState.CLOSED)]
+)
+def test_a_server_is_closed_at_release_when_its_life_is_over(
+    now: float, state: ServerState
+) -> None:
+    pool = make_pool(server_lifetime_s=100.0)
+    _, server = linked_pair(pool)
+
+    pool.release(server, now)
+
+    assert server.state is state
+
+
+def test_servers_of_one_age_retire_one_by_one() -> None:
+    pool = make_pool(server_lifetime_s=90.0, pool_size=3)
+    servers = add_servers(pool, 3)
+    for client in add_clients(pool, 3):
+        pool.link(client, 0.0)
+
+    for server, now in zip(servers, (100.0, 110.0, 130.0), strict=True):
+        pool.release(server, now)
+
+    assert [server.state.name for server in servers] == ["CLOSED", "IDLE", "CLOSED"]
+    assert servers[0].close_reason == "server lifetime over"
+
+
+def test_a_pool_without_limit_retires_all_its_servers_at_once() -> None:
+    pool = make_pool(server_lifetime_s=90.0, pool_size=0)
+    pool.last_lifetime_close_at = 100.0
+
+    assert pool.is_life_over(add_server(pool), 100.0)
+
+
+# --- session and statement pooling ---
+
+
+def test_session_pooling_keeps_the_pair_until_the_client_leaves() -> None:
+    pool = make_pool(mode=PoolMode.SESSION)
+    client, server = linked_pair(pool)
+
+    assert pool.release(server, 1.0) is None
+    assert server.client is client
+
+    client.is_leaving = True
+    pool.release(server, 2.0)
+    assert (server.client, server.state) == (None, ServerState.IDLE)
+    assert pool.remove_client(client) is None
+
+
+def test_statement_pooling_forbids_blocks_on_every_server() -> None:
+    pool = make_pool()
+    server = add_server(pool)
+    assert not server.forbids_blocks
+
+    pool.set_rules(replace(pool.rules, mode=PoolMode.STATEMENT, server_lifetime_s=5.0))
+
+    assert (server.forbids_blocks, server.retires_at) == (True, 5.0)
+    assert add_server(pool, 102).forbids_blocks
+
+
+# --- servers come and go ---
+
+
+def test_a_server_that_logged_in_goes_to_the_oldest_waiter() -> None:
+    pool = make_pool()
+    pool.failure = "connect failed"
+    first, second = add_clients(pool, 2)
+    pool.link(first, 0.0)
+    pool.link(second, 0.0)
+    server = make_server()
+    pool.add_server(server, 1.0)
+    assert not pool.has_usable_server
+
+    assert pool.server_logged_in(server, 2.0) is first
+    assert (pool.failure, pool.has_usable_server) == ("", True)
+    check(pool)
+
+
+def test_a_server_that_logged_in_although_the_database_is_paused_is_closed() -> None:
+    pool = make_pool()
+    pool.database.is_paused = True
+
+    assert add_server(pool).state is ServerState.CLOSED
+
+
+def test_a_failed_login_is_remembered() -> None:
+    pool, server = make_pool(), make_server()
+    pool.add_server(server, 1.0)
+
+    pool.login_failed(server, "connect failed")
+
+    assert (pool.failure, server.state, where(pool)) == (
+        "connect failed",
+        ServerState.CLOSED,
+        "",
+    )
+
+
+def test_a_server_that_broke_gives_its_client_back() -> None:
+    pool = make_pool()
+    client, server = linked_pair(pool)
+
+    assert pool.remove_server(server) is client
+    assert (client.server, server.state) == (None, ServerState.CLOSED)
+    assert pool.remove_server(server) is None
+    check(pool)
+
+
+def test_a_client_that_leaves_in_the_middle_gives_its_server_back() -> None:
+    pool = make_pool()
+    client, server = linked_pair(pool)
+
+    assert pool.remove_client(client) is server
+    assert pool.remove_client(client) is None
+    assert server.client is None
+
+
+def test_a_stale_server_is_tested_before_use() -> None:
+    pool = make_pool()
+    server = add_server(pool)
+
+    pool.grow_stale(server)
+    assert server.state is ServerState.USED
+    pool.begin_test(server)
+    assert server.state is ServerState.TESTED
+    assert pool.server_usable(server, 1.0) is None
+    assert server.state is ServerState.IDLE
+
+
+def test_a_move_that_is_not_in_the_tables_is_a_bug() -> None:
+    pool = make_pool()
+    server, client = add_server(pool), make_client(state=ClientState.WAITING)
+    pool.add_client(make_client(2, state=ClientState.LOGIN))
+    pool.clients[ClientState.WAITING][client] = None
+
+    with pytest.raises(AssertionError, match="a server cannot go from IDLE to IDLE"):
+        pool.server_usable(server, 0.0)
+    with pytest.raises(AssertionError, match="a client cannot go from WAITING to WAITING"):
+        pool.link(client, 0.0)
+
+
+# --- when a server is wanted ---
+
+
+def test_nobody_waits_nobody_opens() -> None:
+    assert not make_pool().wants_server(0.0)
+
+
+def test_a_waiter_wants_a_server() -> None:
+    pool = make_pool()
+    pool.link(add_client(pool), 0.0)
+
+    assert pool.wants_server(0.0)
+
+
+def test_one_server_is_opened_at_a_time() -> None:
+    pool = make_pool()
+    for client in add_clients(pool, 3):
+        pool.link(client, 0.0)
+    pool.add_server(make_server(), 0.0)
+
+    assert not pool.wants_server(0.0)
+
+
+def test_no_server_is_wanted_beyond_pool_size() -> None:
+    pool = make_pool(pool_size=1)
+    linked_pair(pool)
+    pool.link(add_client(pool, 2), 0.0)
+
+    assert not pool.wants_server(0.0)
+    pool.set_rules(replace(pool.rules, pool_size=0))
+    assert pool.wants_server(0.0)
+
+
+def test_no_server_is_wanted_while_paused() -> None:
+    pool = make_pool()
+    pool.link(add_client(pool), 0.0)
+    pool.database.is_paused = True
+
+    assert not pool.wants_server(0.0)
+
+
+@pytest.mark.parametrize(("now", "wanted"), [(10.0, False), (24.9, False), (25.0, True)])
+def test_a_failed_login_is_tried_again_after_server_login_retry(now: float, wanted: bool) -> None:
+    pool = make_pool(login_retry_s=15.0)
+    pool.link(add_client(pool), 0.0)
+    server = make_server()
+    pool.add_server(server, 10.0)
+    pool.login_failed(server, "connect failed")
+
+    assert pool.wants_server(now) is wanted
+
+
+def test_the_first_client_wants_a_server_for_its_welcome() -> None:
+    pool = make_pool()
+    pool.add_client(make_client(state=ClientState.LOGIN))
+
+    assert pool.wants_server(0.0)
+    pool.welcome = {}
+    assert not pool.wants_server(0.0)
+
+
+def test_a_server_being_tested_is_on_its_way_to_the_waiter() -> None:
+    pool = make_pool()
+    server = add_server(pool)
+    pool.grow_stale(server)
+    first, second = add_clients(pool, 2)
+
+    pool.link(first, 0.0)
+    assert not pool.wants_server(0.0)
+    pool.begin_test(server)
+    assert not pool.wants_server(0.0)
+    pool.link(second, 0.0)
+    assert pool.wants_server(0.0)
+
+
+def test_min_pool_size_is_kept_while_there_are_clients() -> None:
+    pool = make_pool(min_pool_size=2)
+    assert not pool.wants_server(0.0)
+
+    client = add_client(pool)
+    assert pool.wants_server(0.0)
+    add_servers(pool, 2)
+    assert not pool.wants_server(0.0)
+    pool.remove_client(client)
+    assert (pool.server_count, pool.client_count) == (2, 0)
+
+
+def test_min_pool_size_of_a_forced_user_is_kept_without_clients() -> None:
+    assert make_pool(min_pool_size=1, has_forced_user=True).wants_server(0.0)
+
+
+# --- cost ---
+
+
+class CountingServers(ServerList):
+    """A list of servers that counts how often an entry is touched."""
+
+    touched = 0
+
+    def __iter__(self) -> Iterator[ServerSession]:
+        for server in super().__iter__():
+            CountingServers.touched += 1
+            yield server
+
+
+class CountingClients(ClientList):
+    """A list of clients that counts how often an entry is touched."""
+
+    touched = 0
+
+    def __iter__(self) -> Iterator[ClientSession]:
+        for client in super().__iter__():
+            CountingClients.touched += 1
+            yield client
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+def test_link_and_release_touch_the_same_number_of_entries_whatever_the_pools_size(
+    size: int,
+) -> None:
+    pool = _counting_pool(size)
+    client, server = add_client(pool, 5000), pool.idle_server()
+    assert server is not None
+    CountingServers.touched = CountingClients.touched = 0
+
+    pool.link(client, 0.0)
+    pool.release(server, 0.0)
+    pool.database.is_paused = True
+    pool.link(client, 0.0)
+    pool.database.is_paused = False
+
+    assert CountingServers.touched + CountingClients.touched <= 2
+
+
+def _counting_pool(size: int) -> Pool:
+    pool = make_pool(pool_size=size)
+    # The hot lists have second names in the pool, so both are replaced before anybody comes.
+    pool._idle = pool.servers[ServerState.IDLE] = CountingServers()
+    pool._active = pool.servers[ServerState.ACTIVE] = CountingServers()
+    pool._waiting = pool.clients[ClientState.WAITING] = CountingClients()
+    add_servers(pool, size)
+    return pool

@@ -1,0 +1,446 @@
+"""Which replies are whose, when a server is done, and what it may not say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgpool_lite.errors import ServerError, ServerProtocolError
+from pgpool_lite.session.client import CUT, RELAY, SETTLED
+from pgpool_lite.session.server import ANSWERED, HOLD_LIMIT, OWN_DONE, ServerSession
+from pgpool_lite.session.states import ServerState
+from tests.unit.feeding import feed_every_way
+from tests.unit.pairs import TRACKED, WELCOME, Pair, link, make_client, make_server
+from tests.wire_messages import (
+    CommandComplete,
+    DataRow,
+    ErrorResponse,
+    ParameterStatus,
+    Query,
+    ReadyForQuery,
+    RowDescription,
+    message,
+    text,
+)
+
+ROWS = RowDescription("id") + DataRow("1") + DataRow("2") + CommandComplete("SELECT 2")
+CopyInResponse = message("G", b"\0\0\0")
+CopyOutResponse = message("H", b"\0\0\0")
+NOTICE = message("N", b"SNOTICE\0C00000\0Mhi\0\0")
+NOTIFICATION = message("A", b"\0\0\0\7channel\0payload\0")
+NEXT = NOTICE
+
+
+@dataclass
+class Seen:
+    """All that can be told of a pair after the server's reads."""
+
+    at_client: bytes
+    owed: str
+    status: str
+    is_settled: bool
+
+
+def read_owing(owed: bytes, *, unsynced: bool = False) -> Reader:
+    return Reader(owed, unsynced)
+
+
+class Reader:
+    """Feeds a fresh server whose client is owed these requests."""
+
+    def __init__(self, owed: bytes, unsynced: bool) -> None:
+        self.owed = owed
+        self.unsynced = unsynced
+
+    def __call__(self, reads: Sequence[bytes]) -> Seen:
+        pair = Pair()
+        pair.client_session.owed += self.owed
+        pair.client_session.unsynced = self.unsynced
+        for data in reads:
+            pair.server(data)
+        status = chr(pair.server_session.status)
+        return Seen(pair.at_client, pair.owed, status, pair.is_settled)
+
+
+def with_value(name: str, value: str) -> dict[str, str]:
+    return {**WELCOME, name: value}
+
+
+# --- counting ReadyForQuery ---
+
+ANSWERS = {
+    "a simple query": (b"Q", ROWS + ReadyForQuery(), "", "I", True),
+    "an error": (b"Q", ErrorResponse("no") + ReadyForQuery(), "", "I", True),
+    "a block begins": (b"Q", CommandComplete("BEGIN") + ReadyForQuery("T"), "", "T", False),
+    "a block fails": (b"Q", ErrorResponse("no") + ReadyForQuery("E"), "", "E", False),
+    "the first of two": (b"QQ", ROWS + ReadyForQuery(), "Q", "I", False),
+    "all of a pipeline": (b"QSF", (ROWS + ReadyForQuery()) * 3, "", "I", True),
+    "a block within a pipeline": (
+        b"QQQ",
+        ReadyForQuery("T") + ReadyForQuery("E") + ReadyForQuery("I"),
+        "",
+        "I",
+        True,
+    ),
+    "no answer yet": (b"S", message("1") + message("2") + ROWS, "S", "I", False),
+    "a copy out": (
+        b"Q",
+        CopyOutResponse + message("d", b"Z\0\0\0\5I") + message("c") + ReadyForQuery(),
+        "",
+        "I",
+        True,
+    ),
+    "everything else that passes": (
+        b"S",
+        b"".join(message(kind) for kind in "123nstIV") + NOTICE + NOTIFICATION + ReadyForQuery(),
+        "",
+        "I",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("owed", "said", "left", "status", "settled"), ANSWERS.values(), ids=ANSWERS.keys()
+)
+def test_replies_pass_and_are_counted_however_they_are_cut(
+    owed: bytes, said: bytes, left: str, status: str, settled: bool
+) -> None:
+    seen = feed_every_way(read_owing(owed), said, then=NEXT)
+
+    assert seen == Seen(said, left, status, settled)
+
+
+def test_promise_3_a_read_of_whole_replies_passes_as_it_came() -> None:
+    pair = Pair().client(Query("SELECT 1"))
+
+    assert pair.server_session.receive(ROWS) == RELAY
+    assert pair.server_session.receive(ReadyForQuery()) == RELAY | ANSWERED | SETTLED
+
+
+def test_promise_3_rows_pass_as_they_came_wherever_a_body_is_cut() -> None:
+    pair = Pair().client(Query("SELECT 1"))
+
+    assert pair.server_session.receive(ROWS[:-3]) == RELAY
+    assert pair.server_session.receive(ROWS[-3:]) == RELAY
+
+
+def test_answered_is_said_when_nothing_is_owed_though_the_block_is_open() -> None:
+    pair = Pair().client(Query("BEGIN")).server(ReadyForQuery("T"))
+
+    assert pair.verdict == RELAY | ANSWERED
+
+
+def test_promise_2_a_batch_without_sync_keeps_the_pair() -> None:
+    seen = read_owing(b"Q", unsynced=True)([ReadyForQuery()])
+
+    assert not seen.is_settled
+
+
+def test_promise_2_half_a_message_behind_ready_for_query_keeps_the_pair() -> None:
+    pair = Pair().client(Query("SELECT 1"))
+
+    assert not pair.server(ReadyForQuery() + NOTICE[:3]).is_settled
+    assert pair.server(NOTICE[3:]).is_settled
+    assert not pair.client(Query("SELECT 1")).server(ReadyForQuery() + NOTICE[:9]).is_settled
+    assert pair.server(NOTICE[9:]).is_settled
+
+
+def test_an_unlinked_server_is_not_settled() -> None:
+    assert not make_server().is_settled()
+
+
+def test_a_ready_for_query_that_nobody_asked_for_is_the_servers_fault() -> None:
+    with pytest.raises(ServerProtocolError, match="ReadyForQuery that nobody asked for"):
+        Pair().server(ReadyForQuery())
+
+
+def test_promise_5_a_transaction_status_without_a_name_is_the_servers_fault() -> None:
+    with pytest.raises(ServerProtocolError, match="ReadyForQuery with status 0x58"):
+        Pair().client(Query("SELECT 1")).server(ReadyForQuery("X"))
+
+
+def test_statement_pooling_forbids_transaction_blocks() -> None:
+    pair = Pair().client(Query("BEGIN"))
+    pair.server_session.forbids_blocks = True
+
+    with pytest.raises(ServerError, match="transaction blocks not allowed in statement pooling"):
+        pair.server(CommandComplete("BEGIN"), ReadyForQuery("T"))
+
+
+def test_statement_pooling_allows_what_ends_idle() -> None:
+    pair = Pair().client(Query("SELECT 1"))
+    pair.server_session.forbids_blocks = True
+
+    assert pair.server(ROWS, ReadyForQuery()).is_settled
+
+
+# --- parameters ---
+
+
+def test_a_changed_parameter_is_noted_for_both_and_passes() -> None:
+    said = ParameterStatus("TimeZone", "Europe/Berlin") + ReadyForQuery()
+
+    def read(reads: Sequence[bytes]) -> tuple[bytes, dict[str, str], dict[str, str]]:
+        pair = Pair().client(Query("SET TIME ZONE 'Europe/Berlin'"))
+        for data in reads:
+            pair.server(data)
+        return (
+            pair.at_client,
+            TRACKED.named(pair.client_session.parameters),
+            TRACKED.named(pair.server_session.parameters),
+        )
+
+    expected = with_value("TimeZone", "Europe/Berlin")
+    assert feed_every_way(read, said, then=NEXT) == (said, expected, expected)
+
+
+def test_a_parameter_that_is_not_tracked_passes_and_changes_nothing() -> None:
+    pair = Pair().client(Query("SET ROLE x"))
+    before = pair.server_session.parameters
+
+    pair.server(ParameterStatus("is_superuser", "off"))
+
+    assert pair.at_client == ParameterStatus("is_superuser", "off")
+    assert pair.server_session.parameters is before
+
+
+def test_a_malformed_parameter_is_the_servers_fault() -> None:
+    with pytest.raises(ServerProtocolError, match="malformed ParameterStatus"):
+        Pair().server(message("S", b"TimeZone"))
+
+
+# --- queries of our own ---
+
+SET_ANSWER = CommandComplete("SET") + ParameterStatus("application_name", "psql") + ReadyForQuery()
+
+
+def prepared_pair() -> Pair:
+    """Return a pair whose server is being given the client's application_name."""
+    pair = Pair()
+    client = pair.client_session
+    client.parameters = TRACKED.values_of(with_value("application_name", "psql"))
+    assert pair.server_session.adopt(client) == Query("SET application_name='psql'")
+    return pair
+
+
+def test_the_answer_to_a_set_in_front_is_swallowed_however_it_is_cut() -> None:
+    def read(reads: Sequence[bytes]) -> tuple[bytes, bool, bool, dict[str, str]]:
+        pair = prepared_pair().client(Query("SELECT 1"))
+        for data in reads:
+            pair.server(data)
+        named = TRACKED.named(pair.server_session.parameters)
+        return pair.at_client, pair.is_settled, pair.client_session.is_proven, named
+
+    expected = with_value("application_name", "psql")
+    said = SET_ANSWER + ROWS + ReadyForQuery()
+    assert feed_every_way(read, said, then=NEXT) == (ROWS + ReadyForQuery(), True, True, expected)
+
+
+def test_own_done_is_said_when_the_set_has_been_answered() -> None:
+    pair = prepared_pair().client(Query("SELECT 1"))
+
+    assert pair.server(SET_ANSWER[:-1]).verdict == CUT
+    assert pair.server(SET_ANSWER[-1:]).verdict == CUT | OWN_DONE
+
+
+def test_the_client_learns_how_the_server_spells_its_values() -> None:
+    pair = Pair()
+    client = pair.client_session
+    client.parameters = TRACKED.values_of(with_value("client_encoding", "latin1"))
+    pair.server_session.adopt(client)
+
+    pair.server(ParameterStatus("client_encoding", "LATIN1"), ReadyForQuery())
+
+    assert TRACKED.named(client.parameters) == with_value("client_encoding", "LATIN1")
+
+
+def test_a_server_that_has_the_clients_values_is_asked_nothing() -> None:
+    pair = Pair()
+
+    assert pair.server_session.adopt(pair.client_session) == b""
+    assert not pair.server_session.swallowing
+
+
+def test_promise_2_a_server_with_a_query_of_our_own_is_not_settled() -> None:
+    pair = prepared_pair()
+
+    assert not pair.is_settled
+    assert pair.server(SET_ANSWER).is_settled
+
+
+def test_a_set_that_fails_ends_the_server() -> None:
+    with pytest.raises(ServerError, match="invalid server parameter") as caught:
+        prepared_pair().server(ErrorResponse("no such zone", sqlstate="22023"))
+
+    assert caught.value.detail == "ERROR 22023 no such zone"
+
+
+def test_a_check_query_of_an_unlinked_server_is_swallowed() -> None:
+    server = make_server()
+
+    assert server.ask("SELECT 1", "test query failed") == Query("SELECT 1")
+    assert server.receive(ROWS) == CUT
+    assert (server.receive(ReadyForQuery()), server.cut) == (CUT | OWN_DONE, b"")
+
+
+def test_two_queries_of_our_own_are_done_when_both_are() -> None:
+    server = make_server()
+    server.ask("DISCARD ALL", "reset query failed")
+    server.ask("SELECT 1", "reset query failed")
+
+    assert server.receive(ReadyForQuery()) == CUT
+    assert server.receive(ReadyForQuery()) == CUT | OWN_DONE
+
+
+def test_promise_5_a_query_of_our_own_that_leaves_a_block_open_ends_the_server() -> None:
+    server = make_server()
+    server.ask("BEGIN", "reset query failed")
+
+    with pytest.raises(ServerError, match="reset query failed") as caught:
+        server.receive(CommandComplete("BEGIN") + ReadyForQuery("T"))
+
+    assert caught.value.detail == "It left a transaction open."
+
+
+def test_an_answer_that_we_do_not_expect_to_our_own_query_ends_the_server() -> None:
+    server = make_server()
+    server.ask("COPY t FROM STDIN", "reset query failed")
+
+    with pytest.raises(ServerProtocolError, match="unknown pkt"):
+        server.receive(CopyInResponse)
+
+
+# --- an idle server ---
+
+
+def idle_server() -> ServerSession:
+    server = make_server()
+    server.state = ServerState.IDLE
+    return server
+
+
+def test_what_an_idle_server_may_say_is_swallowed_however_it_is_cut() -> None:
+    def read(reads: Sequence[bytes]) -> tuple[bytes, dict[str, str]]:
+        server, passed = idle_server(), b""
+        for data in reads:
+            assert server.receive(data) == CUT
+            passed += server.cut
+        return passed, TRACKED.named(server.parameters)
+
+    said = NOTICE + NOTIFICATION + ParameterStatus("TimeZone", "Asia/Tokyo")
+    assert feed_every_way(read, said, then=NEXT) == (b"", with_value("TimeZone", "Asia/Tokyo"))
+
+
+@pytest.mark.parametrize("said", [ReadyForQuery(), ROWS, CommandComplete("SELECT 1")])
+def test_promise_5_an_idle_server_that_says_anything_else_is_closed(said: bytes) -> None:
+    with pytest.raises(ServerProtocolError):
+        idle_server().receive(said)
+
+
+def test_an_idle_server_that_says_goodbye_is_closed_and_its_words_are_kept() -> None:
+    goodbye = ErrorResponse("terminating connection", severity="FATAL", sqlstate="57P01")
+
+    with pytest.raises(ServerError, match="server closed the connection") as caught:
+        idle_server().receive(goodbye)
+
+    assert caught.value.detail == "FATAL 57P01 terminating connection"
+
+
+@pytest.mark.parametrize("size", [3, 5, 9, len(NOTIFICATION) - 1])
+def test_promise_3_a_notification_cut_by_the_linking_never_reaches_the_client_in_half(
+    size: int,
+) -> None:
+    """Story: PostgreSQL notifies an idle server, and half of that arrives. The server is linked,
+    and the other half comes in front of the client's own reply. A client that is passed the second
+    half alone takes its bytes for a message header and is lost.
+    """
+    server, client = idle_server(), make_client()
+    server.receive(NOTIFICATION[:size])
+    link(client, server)
+    client.receive(Query("SELECT 1"))
+
+    verdict = server.receive(NOTIFICATION[size:] + ROWS + ReadyForQuery())
+    passed = server.cut if verdict & CUT else NOTIFICATION[size:] + ROWS + ReadyForQuery()
+
+    assert passed.removeprefix(NOTIFICATION) == ROWS + ReadyForQuery()
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize("kind", "RKvW?\x00\xff")
+def test_promise_5_a_message_that_has_no_place_in_a_session_ends_the_server(kind: str) -> None:
+    data = kind.encode("latin-1") + b"\0\0\0\x08body"
+
+    with pytest.raises(ServerProtocolError, match="unknown pkt"):
+        Pair().client(Query("SELECT 1")).server(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"Z\0\0\0\4", b"Z\0\0\0\6II", b"D\0\0\0\3", b"E\xff\xff\xff\xff", b"S\0\0\0\0"],
+    ids=["short Z", "long Z", "D 3", "E -1", "S 0"],
+)
+def test_a_wrong_length_is_the_servers_fault_however_it_is_cut(data: bytes) -> None:
+    def blame(reads: Sequence[bytes]) -> str:
+        with pytest.raises(ServerProtocolError) as caught:
+            read_owing(b"Q")(reads)
+        return caught.value.message
+
+    assert "with a wrong length" in feed_every_way(blame, data, then=b"")
+
+
+def test_promise_4_a_message_that_must_be_whole_has_a_limit() -> None:
+    head = b"S" + (HOLD_LIMIT + 1).to_bytes(4, "big") + b"TimeZone"
+
+    with pytest.raises(ServerProtocolError, match="message 'S' of 1048578 bytes"):
+        Pair().server(head)
+
+
+def test_promise_4_a_reply_that_passes_has_no_limit() -> None:
+    head = b"D\x7f\xff\xff\xff"
+    pair = Pair().client(Query("SELECT 1")).server(head)
+
+    assert pair.verdict == RELAY
+    assert pair.server_session.body_left == 2**31 - len(head)
+
+
+BACKEND = st.tuples(st.sampled_from(b"123ACDEGHIKNRSTVWZcdnst"), st.integers(-1, 2_000_000)).map(
+    lambda head: bytes((head[0],)) + head[1].to_bytes(4, "big", signed=True)
+)
+
+
+@given(
+    st.lists(BACKEND | st.binary(max_size=3_000), max_size=8),
+    st.booleans(),
+    st.integers(0, 1),
+    st.binary(max_size=4),
+)
+def test_random_bytes_raise_nothing_but_server_errors_and_keep_memory_bounded(
+    reads: list[bytes], is_linked: bool, own_queries: int, owed: bytes
+) -> None:
+    server = make_server()
+    if is_linked:
+        client = make_client()
+        client.owed += owed
+        link(client, server)
+    for _ in range(own_queries):
+        server.ask("SELECT 1", "test query failed")
+    try:
+        for data in reads:
+            server.receive(data)
+    except ServerError as error:
+        assert error.message
+
+    assert len(server.tail) <= HOLD_LIMIT + 1
+
+
+def test_a_parameter_status_of_one_byte_reads_is_held_in_full() -> None:
+    said = message("S", text("TimeZone") + text("x" * 500))
+
+    assert feed_every_way(read_owing(b"Q"), said, then=NEXT) == Seen(said, "Q", "I", False)

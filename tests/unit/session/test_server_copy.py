@@ -1,0 +1,194 @@
+"""COPY from a client: the one place where a Sync is not answered.
+
+The conversations follow the PostgreSQL documentation, "COPY Operations": in copy-in mode Sync and
+Flush are ignored until CopyDone, CopyFail or an error.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.pairs import Pair
+from tests.unit.session.test_server import CopyInResponse
+from tests.wire_messages import (
+    Bind,
+    CommandComplete,
+    CopyData,
+    CopyDone,
+    CopyFail,
+    ErrorResponse,
+    Execute,
+    Flush,
+    Parse,
+    Query,
+    ReadyForQuery,
+    Sync,
+)
+
+COPY = Query("COPY t FROM STDIN")
+EXTENDED_COPY = Parse("COPY t FROM STDIN") + Bind() + Execute()
+BOUND = b"1\0\0\0\x042\0\0\0\x04"  # ParseComplete, BindComplete
+DONE = CommandComplete("COPY 1")
+BROKEN = ErrorResponse("invalid input syntax", sqlstate="22P02")
+
+
+# --- simple query ---
+
+
+def test_a_copy_is_settled_by_its_ready_for_query() -> None:
+    pair = Pair().client(COPY).server(CopyInResponse)
+    pair.client(CopyData(b"1\n")).client(CopyDone())
+
+    assert (pair.owed, pair.is_settled) == ("Qc", False)
+    assert pair.server(DONE).owed == "Q"
+    assert pair.server(ReadyForQuery()).is_settled
+
+
+@pytest.mark.parametrize("cut", range(1, len(CopyInResponse + DONE + ReadyForQuery())))
+def test_a_copy_is_settled_however_the_replies_are_cut(cut: int) -> None:
+    said = CopyInResponse + DONE + ReadyForQuery()
+    pair = Pair().client(COPY, CopyData(b"1\n"), CopyDone()).server(said[:cut])
+
+    assert not pair.is_settled
+    assert pair.server(said[cut:]).is_settled
+
+
+def test_a_copy_that_the_client_gives_up_is_settled() -> None:
+    pair = Pair().client(COPY).server(CopyInResponse).client(CopyFail("no"))
+
+    assert pair.server(ErrorResponse("COPY from stdin failed"), ReadyForQuery()).is_settled
+
+
+def test_a_copy_that_fails_before_the_client_is_done_is_settled() -> None:
+    pair = Pair().client(COPY).server(CopyInResponse).client(CopyData(b"x\n"))
+
+    assert pair.server(BROKEN, ReadyForQuery()).is_settled
+
+
+def test_a_copy_that_fails_after_the_client_is_done_is_settled() -> None:
+    pair = Pair().client(COPY).server(CopyInResponse).client(CopyData(b"x\n"), CopyDone())
+
+    assert pair.server(BROKEN, ReadyForQuery()).is_settled
+
+
+def test_a_copy_that_never_opened_is_settled_although_its_data_came_along() -> None:
+    """Story: a client sends COPY, data and CopyDone in one go, and the table does not exist.
+    PostgreSQL answers the Query and ignores the rest; the CopyDone is owed nothing.
+    """
+    pair = Pair().client(COPY, CopyData(b"1\n"), CopyDone())
+
+    assert pair.server(ErrorResponse("no such table"), ReadyForQuery()).is_settled
+
+
+def test_a_copy_done_between_the_error_and_its_ready_for_query_is_owed_nothing() -> None:
+    pair = Pair().client(COPY).server(CopyInResponse).server(BROKEN)
+    pair.client(CopyData(b"2\n"), CopyDone())
+
+    assert pair.server(ReadyForQuery()).is_settled
+
+
+def test_a_late_copy_done_in_a_block_is_owed_nothing() -> None:
+    pair = Pair().client(Query("BEGIN")).server(ReadyForQuery("T"))
+    pair.client(COPY).server(CopyInResponse).server(BROKEN, ReadyForQuery("E"))
+    pair.client(CopyDone(), Query("ROLLBACK"))
+
+    assert pair.server(CommandComplete("ROLLBACK"), ReadyForQuery()).is_settled
+
+
+def test_two_copies_in_one_query_are_two() -> None:
+    pair = Pair().client(Query("COPY a FROM STDIN; COPY b FROM STDIN"))
+    pair.server(CopyInResponse).client(CopyDone()).server(DONE, CopyInResponse)
+
+    assert pair.client(CopyDone()).server(DONE).owed == "Q"
+    assert pair.server(ReadyForQuery()).is_settled
+
+
+def test_the_command_complete_of_an_ordinary_query_changes_nothing() -> None:
+    pair = Pair().client(COPY).server(CopyInResponse).client(CopyDone()).server(DONE)
+
+    assert pair.server(CommandComplete("SELECT 1")).owed == "Q"
+
+
+def test_a_query_behind_a_copy_has_its_own_answer() -> None:
+    pair = Pair().client(COPY, CopyData(b"1\n"), CopyDone(), Query("SELECT 1"))
+
+    assert pair.server(CopyInResponse, DONE, ReadyForQuery()).owed == "Q"
+    assert pair.server(CommandComplete("SELECT 1"), ReadyForQuery()).is_settled
+
+
+def test_a_sync_within_a_simple_copy_is_not_answered() -> None:
+    pair = Pair().client(COPY).server(CopyInResponse).client(Sync(), Flush(), CopyDone())
+
+    assert pair.server(DONE, ReadyForQuery()).is_settled
+
+
+# --- extended query ---
+
+
+def test_the_sync_sent_along_with_execute_is_not_answered() -> None:
+    """libpq sends Sync behind every Execute, before it knows that a copy began."""
+    pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse)
+    pair.client(CopyData(b"1\n"), CopyDone(), Sync())
+
+    assert (pair.owed, pair.is_settled) == ("ScS", False)
+    assert pair.server(DONE).owed == "S"
+    assert pair.server(ReadyForQuery()).is_settled
+
+
+def test_a_copy_behind_flush_is_settled_by_its_one_sync() -> None:
+    pair = Pair().client(EXTENDED_COPY, Flush()).server(BOUND, CopyInResponse)
+    pair.client(CopyDone(), Sync())
+
+    assert pair.server(DONE, ReadyForQuery()).is_settled
+
+
+def test_a_pipeline_before_the_copy_keeps_its_answers() -> None:
+    pair = Pair().client(Parse("SELECT 1"), Bind(), Execute(), Sync(), EXTENDED_COPY, Sync())
+    pair.server(BOUND, CommandComplete("SELECT 1"), ReadyForQuery(), BOUND, CopyInResponse)
+    pair.client(CopyDone(), Sync())
+
+    assert pair.server(DONE).owed == "S"
+    assert pair.server(ReadyForQuery()).is_settled
+
+
+def test_an_extended_copy_that_fails_before_the_client_knows_is_settled_by_its_last_sync() -> None:
+    pair = Pair().client(EXTENDED_COPY, Flush()).server(BOUND, CopyInResponse)
+    pair.client(CopyData(b"x\n")).server(BROKEN).client(CopyDone(), Sync())
+
+    assert pair.server(ReadyForQuery()).is_settled
+
+
+def test_an_extended_copy_that_never_opened_is_settled_by_the_sync_sent_along() -> None:
+    pair = Pair().client(EXTENDED_COPY, Sync())
+
+    assert pair.server(ErrorResponse("no such table"), ReadyForQuery()).is_settled
+
+
+def test_promise_5_an_error_before_copy_done_with_a_sync_in_flight_retires_the_server() -> None:
+    pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse)
+    pair.client(CopyData(b"x\n")).server(BROKEN)
+
+    assert pair.server_session.close_reason == "COPY failed while a Sync was in flight"
+    assert not pair.is_settled
+    assert pair.client(CopyDone(), Sync()).server(ReadyForQuery()).is_settled
+
+
+def test_a_server_that_retires_may_answer_once_more_than_we_counted() -> None:
+    pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse, BROKEN)
+
+    assert not pair.server(ReadyForQuery()).is_settled
+    assert pair.client(Query("SELECT 1")).server(ReadyForQuery()).is_settled
+
+
+def test_promise_2_a_copy_that_fails_before_its_sync_is_read_is_answered_twice() -> None:
+    """Story: CopyInResponse is sent before the BEFORE STATEMENT triggers run. A slow trigger fails
+    when the client has long sent its data, CopyDone and the second Sync. PostgreSQL then skips to
+    the *first* Sync and answers that, ignores the copy messages, and answers the second Sync too.
+    Whoever parts the pair at the first of the two gives the next client a foreign ReadyForQuery.
+    """
+    pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse)
+    pair.client(CopyData(b"1\n"), CopyDone(), Sync())
+
+    assert not pair.server(ErrorResponse("the trigger said no"), ReadyForQuery()).is_settled
+    pair.server(ReadyForQuery())
+    assert pair.at_client.endswith(ReadyForQuery() * 2)
