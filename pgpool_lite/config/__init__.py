@@ -29,6 +29,7 @@ from pgpool_lite.config.values import (
     AuthType,
     LoadBalanceHosts,
     PoolMode,
+    PreparedStatementErrors,
     PreparedStatements,
     SslMode,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "LoadBalanceHosts",
     "PeerSettings",
     "PoolMode",
+    "PreparedStatementErrors",
     "PreparedStatements",
     "Settings",
     "SslMode",

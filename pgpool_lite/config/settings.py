@@ -24,12 +24,14 @@ from pgpool_lite.config.values import (
     MAX_UNSIGNED,
     NAMES,
     POOL_MODE,
+    PREPARED_STATEMENT_ERRORS,
     PREPARED_STATEMENTS,
     SECONDS,
     SSL_MODE,
     TEXT,
     AuthType,
     PoolMode,
+    PreparedStatementErrors,
     PreparedStatements,
     SslMode,
     count,
@@ -180,6 +182,11 @@ class Settings:
     )
     pool_mode: PoolMode = setting(
         PoolMode.SESSION, POOL_MODE, doc="When a server is released to other clients."
+    )
+    prepared_statement_errors: PreparedStatementErrors = setting(
+        PreparedStatementErrors.PGBOUNCER,
+        PREPARED_STATEMENT_ERRORS,
+        doc="How a taken or unknown statement name is answered; not one of PgBouncer's settings.",
     )
     prepared_statements: PreparedStatements = setting(
         PreparedStatements.DECIDED,

@@ -77,6 +77,13 @@ class PreparedStatements(StrEnum):
     DECIDED = ""
 
 
+class PreparedStatementErrors(StrEnum):
+    """How a client hears that a statement's name is taken, or unknown."""
+
+    PGBOUNCER = "pgbouncer"  # FATAL 08P01, and the connection is closed
+    POSTGRES = "postgres"  # ERROR 42P05 or 26000, and the connection goes on
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
     """One kind of value: how it is read, and how SHOW CONFIG shows it."""
@@ -191,3 +198,4 @@ POOL_MODE: Kind[PoolMode] = choice(PoolMode)
 SSL_MODE: Kind[SslMode] = choice(SslMode)
 LOAD_BALANCE_HOSTS: Kind[LoadBalanceHosts] = choice(LoadBalanceHosts)
 PREPARED_STATEMENTS: Kind[PreparedStatements] = choice(PreparedStatements)
+PREPARED_STATEMENT_ERRORS: Kind[PreparedStatementErrors] = choice(PreparedStatementErrors)

@@ -336,6 +336,8 @@ class Pool:
         server.state = state
         if state is not _CLOSED:
             self.servers[state][server] = None
+        else:
+            server.statements.clear()
 
     def _move_client(self, client: ClientSession, state: ClientState) -> None:
         old = client.state
@@ -345,3 +347,5 @@ class Pool:
         client.state = state
         if state is not ClientState.CLOSED:
             self.clients[state][client] = None
+        elif client.rewriter is not None:
+            client.rewriter.book.clear()

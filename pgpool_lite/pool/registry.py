@@ -17,6 +17,7 @@ from pgpool_lite.pool.rules import PoolRules, resolve
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.parameters import TrackedParameters
 from pgpool_lite.session.server_login import ServerCredentials
+from pgpool_lite.session.statements import StatementRegistry
 from pgpool_lite.wire.frontend import CancelKey
 from pgpool_lite.wire.scram import ScramKeys
 
@@ -40,6 +41,8 @@ class Registry:
         self.pools: dict[tuple[str, str], Pool] = {}
         #: Keys that a client's SCRAM login revealed, by user: they log in to servers.
         self.scram_keys: dict[str, ScramKeys] = {}
+        #: Statements that clients have prepared by name, over all pools.
+        self.statements = StatementRegistry()
         self._by_cancel_key: dict[bytes, tuple[Pool, ClientSession]] = {}
         self._last_id = 0
 

@@ -10,7 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pgpool_lite.config import DatabaseSettings, PoolMode, Settings, UserSettings
+from pgpool_lite.config import (
+    DatabaseSettings,
+    PoolMode,
+    PreparedStatementErrors,
+    PreparedStatements,
+    Settings,
+    UserSettings,
+)
+from pgpool_lite.session.rewriter import StatementRules
 
 T = TypeVar("T")
 
@@ -40,6 +48,8 @@ class PoolRules:
     client_idle_timeout_s: float = 0.0
     client_login_timeout_s: float = 60.0
     cancel_wait_timeout_s: float = 10.0
+    #: How named prepared statements are treated; None: names pass as they are.
+    statements: StatementRules | None = None
     #: A pool whose server user is fixed is kept at min_pool_size even without clients.
     has_forced_user: bool = False
 
@@ -71,7 +81,29 @@ def resolve(settings: Settings, database: DatabaseSettings, user: UserSettings) 
         client_idle_timeout_s=_first(user.client_idle_timeout, settings.client_idle_timeout),
         client_login_timeout_s=settings.client_login_timeout,
         cancel_wait_timeout_s=settings.cancel_wait_timeout,
+        statements=_statement_rules(settings, database, mode),
         has_forced_user=database.user is not None,
+    )
+
+
+def _statement_rules(
+    settings: Settings, database: DatabaseSettings, mode: PoolMode
+) -> StatementRules | None:
+    """Return how named prepared statements are treated, None where they pass as they are.
+
+    With session pooling they need no help: a client keeps its server.
+    """
+    limit = _first(database.max_prepared_statements, settings.max_prepared_statements)
+    treatment = _first(database.prepared_statements, settings.prepared_statements)
+    if treatment is PreparedStatements.DECIDED:
+        treatment = PreparedStatements.REWRITE if limit else PreparedStatements.PASS
+    if treatment is PreparedStatements.PASS or mode is PoolMode.SESSION:
+        return None
+    return StatementRules(
+        rejects=treatment is PreparedStatements.REJECT,
+        limit=limit or Settings().max_prepared_statements,
+        answers_like_postgres=settings.prepared_statement_errors
+        is PreparedStatementErrors.POSTGRES,
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from pgpool_lite.errors import ClientError
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.addresses import peer_address
-from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
+from pgpool_lite.session.client import CUT, RELAY, REWRITE, SETTLED, ClientSession
 from pgpool_lite.session.server import ServerSession
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class ClientConnection(asyncio.Protocol):
         "_counters",
         "_dispatcher",
         "_held",
+        "_raw",
         "is_congested",
         "pool",
         "session",
@@ -56,6 +57,8 @@ class ClientConnection(asyncio.Protocol):
         #: Bytes for a server that the client does not have yet, or that must first accept its
         #: session parameters.
         self._held = b""
+        #: Reads that came meanwhile and that only the rewriter may look at, with a server at hand.
+        self._raw = b""
         #: The client does not read its answers: nothing more is taken from it or for it.
         self.is_congested = False
         session.connection = self
@@ -71,7 +74,10 @@ class ClientConnection(asyncio.Protocol):
             self._dispatcher.refuse_client(self, error)
             return
         if verdict != RELAY:
-            self._pass_cut(data, verdict)
+            if verdict == REWRITE:
+                self._rewrite_and_pass(data)
+            else:
+                self._pass_cut(data, verdict)
             return
         server = session.server
         if server is None or self._held:
@@ -114,12 +120,80 @@ class ClientConnection(asyncio.Protocol):
         elif verdict & SETTLED and session.server is not None:
             self._dispatcher.release(session.server, self.pool)
 
+    # --- named prepared statements ---
+
+    def _rewrite_and_pass(self, data: bytes) -> None:
+        """Pass on a read that may name prepared statements; that takes a server to look at."""
+        session = self.session
+        rewriter = session.rewriter
+        assert rewriter is not None
+        if self._held or self._raw:
+            self._hold_raw(data)
+            return
+        server = session.server
+        is_new = server is None
+        try:
+            if server is None:
+                data = rewriter.first_request(data)
+                if data:
+                    server = self.pool.link(session, self._clock())
+            if server is not None and data:
+                data = rewriter.rewrite(data, server)
+        except ClientError as error:
+            self._dispatcher.refuse_client(self, error)
+            return
+        if server is not None:
+            self._pass_rewritten(server, data, is_new=is_new)
+        elif data:
+            self._hold_raw(data)
+            self._dispatcher.client_waits(self)
+        elif session.is_leaving:
+            self._dispatcher.client_left(self, "client close request")
+
+    def _pass_rewritten(self, server: ServerSession, data: bytes, *, is_new: bool) -> None:
+        """Send what the rewriter made of a read, and the answers that it made up."""
+        session = self.session
+        rewriter = session.rewriter
+        assert rewriter is not None
+        if data:
+            if is_new:
+                self._begin(server, data)
+            else:
+                self._pass_linked(server, data)
+        if rewriter.left:
+            left, rewriter.left = rewriter.left, b""
+            self._hold_raw(left)
+        if rewriter.reply:
+            reply, rewriter.reply = rewriter.reply, b""
+            self.relay(reply)
+        if session.is_leaving:
+            self._dispatcher.client_left(self, "client close request")
+        elif server.is_settled():
+            self._dispatcher.release(server, self.pool)
+
+    def look_again(self) -> None:
+        """Go on with a read that waited for answers, if they are there."""
+        rewriter = self.session.rewriter
+        if rewriter is not None and self._raw and rewriter.may_go_on():
+            raw, self._raw = self._raw, b""
+            self.session.raw_waits = False
+            self._rewrite_and_pass(raw)
+
+    def _hold_raw(self, data: bytes) -> None:
+        """Keep a read that the rewriter cannot look at yet."""
+        self._raw += data
+        self.session.raw_waits = True
+        if len(self._raw) > HELD_LIMIT:
+            self.pause_reading()
+
     # --- linking ---
 
     def _begin(self, server: ServerSession, data: bytes) -> None:
         """Send the first bytes of a pairing, the client's session parameters in front."""
         session = self.session
         self._counters.bytes_received += len(data)
+        if session.rewriter is None:
+            server.statements.unnamed = None  # whoever's it was, it may be replaced unseen
         if self.is_congested:
             server.connection.pause_reading()
         if session.parameters != server.parameters:
@@ -160,17 +234,39 @@ class ClientConnection(asyncio.Protocol):
     def go_on(self, server: ServerSession) -> None:
         """Send what the client asked for while it waited: it is linked to `server` now."""
         data, self._held = self._held, b""
+        raw, self._raw = self._raw, b""
+        self.session.raw_waits = False
         if not self.is_congested:
             self.resume_reading()
-        self._begin(server, data)
+        if not raw:
+            self._begin(server, data)
+        else:
+            self._rewrite_held(server, data, raw, is_new=True)
 
     def send_held(self, server: ServerSession) -> None:
         """Send what was held back until `server` had accepted the client's parameters."""
         data, self._held = self._held, b""
+        raw, self._raw = self._raw, b""
+        self.session.raw_waits = False
         if not self.is_congested:
             self.resume_reading()
-        if data:
+        if raw:
+            self._rewrite_held(server, data, raw, is_new=False)
+        elif data:
             server.connection.relay(data)
+
+    def _rewrite_held(
+        self, server: ServerSession, data: bytes, raw: bytes, *, is_new: bool
+    ) -> None:
+        """Send what was held: first what has been looked at, then what the rewriter makes of it."""
+        rewriter = self.session.rewriter
+        assert rewriter is not None
+        try:
+            data += rewriter.rewrite(raw, server)
+        except ClientError as error:
+            self._dispatcher.refuse_client(self, error)
+        else:
+            self._pass_rewritten(server, data, is_new=is_new)
 
     # --- hop 6: to the client ---
 

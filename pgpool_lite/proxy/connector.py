@@ -18,6 +18,7 @@ from pgpool_lite.proxy.addresses import own_address, peer_address
 from pgpool_lite.proxy.server_connection import ServerConnection
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.server_login import ServerLogin
+from pgpool_lite.session.statements import ServerStatements
 from pgpool_lite.session.states import ClientState, ServerState
 from pgpool_lite.wire.frontend import CancelKey, encode_cancel_request
 
@@ -44,7 +45,9 @@ class Connector:
         """Begin to open a server connection for a pool."""
         runtime = self._runtime
         now = runtime.clock()
-        server = ServerSession(runtime.registry.next_id(), runtime.registry.tracked, now)
+        registry = runtime.registry
+        books = ServerStatements(registry.statements)
+        server = ServerSession(registry.next_id(), registry.tracked, books, now)
         server.connection = connection = ServerLoginConnection(runtime, pool, server)
         pool.add_server(server, now)
         self._spawn(self._open(pool, server, connection))

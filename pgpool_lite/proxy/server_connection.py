@@ -66,6 +66,8 @@ class ServerConnection(asyncio.Protocol):
                 client.connection.send_held(session)
             if verdict & ANSWERED:
                 self._dispatcher.answered(session, client, self.pool, verdict & SETTLED)
+            if client.raw_waits:
+                client.connection.look_again()
         elif verdict & OWN_DONE:
             self._dispatcher.own_query_done(self)
 

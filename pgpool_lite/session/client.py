@@ -19,52 +19,33 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from pgpool_lite.errors import ClientProtocolError
 from pgpool_lite.session.connection import ClientSide
+from pgpool_lite.session.meaning import (
+    COPY_END,
+    EXTENDED,
+    HOLD_LIMIT,
+    MEANINGS,
+    REQUEST,
+    TERMINATE,
+    check_known,
+)
 from pgpool_lite.session.parameters import Values
 from pgpool_lite.session.states import ClientState
 from pgpool_lite.wire import codes
 from pgpool_lite.wire.frontend import CancelKey
 
 if TYPE_CHECKING:
+    from pgpool_lite.session.rewriter import Rewriter
     from pgpool_lite.session.server import ServerSession
 
 #: Verdicts of `receive`: what the connection is to do with the read. They are bits.
 RELAY: Final = 1  # pass the very object on
 CUT: Final = 2  # pass `cut` on instead; it may be empty
 SETTLED: Final = 4  # nothing is owed and nothing is open: the pair may part
-
-#: A message up to this size is relayed once it is whole. Larger ones stream from their head on.
-#: 16 KiB holds any hand-written query, and is what a client may make us keep for it.
-HOLD_LIMIT: Final = 16_384
+REWRITE: Final = 32  # nothing has been looked at: this read is the rewriter's
 
 _LENGTH: Final = Struct("!i").unpack_from
 _WAITING: Final = ClientState.WAITING
-
-# What a frontend message means for the pairing. 0 is left to unknown types.
-_REQUEST: Final = 1  # its answer ends in ReadyForQuery
-_EXTENDED: Final = 2  # opens a batch that only Sync closes
-_COPY_DATA: Final = 3
-_COPY_END: Final = 4
-_FLUSH: Final = 5
-_TERMINATE: Final = 6
-
-_MEANING: Final = {
-    codes.QUERY: _REQUEST,
-    codes.SYNC: _REQUEST,
-    codes.FUNCTION_CALL: _REQUEST,
-    codes.PARSE: _EXTENDED,
-    codes.BIND: _EXTENDED,
-    codes.DESCRIBE: _EXTENDED,
-    codes.EXECUTE: _EXTENDED,
-    codes.CLOSE: _EXTENDED,
-    codes.FLUSH: _FLUSH,
-    codes.COPY_DATA: _COPY_DATA,
-    codes.COPY_DONE: _COPY_END,
-    codes.COPY_FAIL: _COPY_END,
-    codes.TERMINATE: _TERMINATE,
-}
-_MEANINGS: Final = bytes(_MEANING.get(message_type, 0) for message_type in range(256))
 
 
 class ClientSession:
@@ -84,7 +65,9 @@ class ClientSession:
         "owed",
         "parameters",
         "query_started_at",
+        "raw_waits",
         "requested_at",
+        "rewriter",
         "server",
         "state",
         "tail",
@@ -132,6 +115,12 @@ class ClientSession:
         #: The open segment has failed: the server discards everything up to the next Sync.
         self.is_skipping = False
 
+        # --- named prepared statements ---
+        #: Keeps them, and sees every read but a lone Query; None: names pass as they are.
+        self.rewriter: Rewriter | None = None
+        #: Reads wait for the rewriter to look at them, once there is a server; so must this one.
+        self.raw_waits = False
+
         # --- session parameters ---
         #: Values of the tracked parameters, as this client knows them.
         self.parameters = parameters
@@ -153,9 +142,15 @@ class ClientSession:
     def receive(self, data: bytes) -> int:
         """Take one read; return RELAY or CUT, with SETTLED if the end of a body settles the pair.
 
+        REWRITE alone: the read may name prepared statements, and nothing of it has been taken.
+
         Raises ClientProtocolError when `data` is not what the protocol allows; the session is of
         no further use then.
         """
+        if self.rewriter is not None:
+            if self.raw_waits or self.body_left or self.tail or not is_lone_query(data):
+                return REWRITE
+            self.rewriter.book.unnamed = None  # a Query takes it away
         if self.body_left:
             return self._continue_body(data)
         if self.tail:
@@ -173,31 +168,31 @@ class ClientSession:
             if end - pos < codes.HEADER_SIZE:
                 return self._hold(data, start, segment, pos)
             message_type = data[pos]
-            meaning = _MEANINGS[message_type]
+            meaning = MEANINGS[message_type]
             (length,) = _LENGTH(data, pos + 1)
             after = pos + 1 + length
             if meaning == 0 or length < 4:
-                raise _unknown(message_type, length)
+                check_known(message_type, length)
             if after > end and not linked and length <= HOLD_LIMIT:
                 return self._hold(data, start, segment, pos)
-            if meaning == _REQUEST:
+            if meaning == REQUEST:
                 if self.unsynced and message_type != codes.SYNC:
                     self._request_in_segment(data, segment, pos)
                 else:
                     owed.append(message_type)
                     self.unsynced = self.is_skipping = False
                 segment = -1
-            elif meaning == _EXTENDED:
+            elif meaning == EXTENDED:
                 if not self.unsynced:
                     self.unsynced = True
                     segment = pos
                 elif segment < 0 and not self.is_skipping:
                     owed.append(message_type)
-            elif meaning == _TERMINATE:
+            elif meaning == TERMINATE:
                 return self._leave(data, start, pos)
             elif pos == start and not linked and self.state is not _WAITING:
                 start = after  # a late COPY message, or a Flush of nothing
-            elif meaning == _COPY_END:
+            elif meaning == COPY_END:
                 owed.append(message_type)
             pos = after
         self.body_left = pos - end
@@ -220,7 +215,7 @@ class ClientSession:
     def _note_segment(self, data: bytes, pos: int, end: int) -> None:
         """List the messages of a segment one by one, for want of a Sync that answers for all."""
         while end - pos >= codes.HEADER_SIZE:
-            if _MEANINGS[data[pos]] == _EXTENDED:
+            if MEANINGS[data[pos]] == EXTENDED:
                 self.owed.append(data[pos])
             pos += 1 + int(_LENGTH(data, pos + 1)[0])
 
@@ -265,11 +260,10 @@ class ClientSession:
         return CUT
 
 
-def _unknown(message_type: int, length: int) -> ClientProtocolError:
-    name = chr(message_type) if 32 < message_type < 127 else f"0x{message_type:02x}"
-    if _MEANINGS[message_type]:
-        return ClientProtocolError(f"bad packet: message '{name}' claims a length of {length}")
-    return ClientProtocolError(
-        "unknown pkt",
-        detail=f"A message of type '{name}' is not one that a client may send after its login.",
+def is_lone_query(data: bytes) -> bool:
+    """Say whether a read is one Query and nothing else."""
+    return (
+        data[0] == codes.QUERY
+        and len(data) >= codes.HEADER_SIZE
+        and _LENGTH(data, 1)[0] + 1 == len(data)
     )

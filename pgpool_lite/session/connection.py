@@ -39,6 +39,9 @@ class ClientSide(Connection, Protocol):
     def send_held(self, server: ServerSession) -> None:
         """Send what was held back until `server` had accepted the client's parameters."""
 
+    def look_again(self) -> None:
+        """Go on with what waited for answers of the server, if they are there."""
+
     def refuse(self, error: ClientError) -> None:
         """Tell the client why it is closed, and close it."""
 

@@ -25,7 +25,16 @@ from typing import Final
 from pgpool_lite.errors import ServerError, ServerProtocolError
 from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
 from pgpool_lite.session.connection import ServerSide
+from pgpool_lite.session.entries import (
+    ANSWERED_BY,
+    ANSWERS,
+    IS_COPY_END,
+    IS_IN_SEGMENT,
+    IS_REQUEST,
+    IS_UNSENT,
+)
 from pgpool_lite.session.parameters import TrackedParameters, Values
+from pgpool_lite.session.statements import ServerStatements
 from pgpool_lite.session.states import ServerState
 from pgpool_lite.wire import backend, codes
 from pgpool_lite.wire.framing import interest_in, message_end, scan
@@ -71,29 +80,21 @@ _NEEDED_WHOLE: Final = interest_in(codes.READY_FOR_QUERY, codes.PARAMETER_STATUS
 _NEEDED_WHOLE_OWN: Final = interest_in(
     codes.READY_FOR_QUERY, codes.PARAMETER_STATUS, codes.ERROR_RESPONSE
 )
+_ALL: Final = bytes([1]) * 256
 
 _READY_SIZE: Final = 6
 _READY_HEAD: Final = b"Z\0\0\0\5"
 _STATUS_IDLE: Final = codes.STATUS_IDLE
 _STATUSES: Final = b"ITE"
-_COPY_ENDS: Final = bytes((codes.COPY_DONE, codes.COPY_FAIL))
-_ENDED_BY_READY: Final = bytes((codes.QUERY, codes.SYNC, codes.FUNCTION_CALL))
 
-#: Frontend messages that are listed one by one when a segment comes in pieces.
-_IN_SEGMENT: Final = bytes((codes.PARSE, codes.BIND, codes.DESCRIBE, codes.EXECUTE, codes.CLOSE))
-#: Which of them each backend message answers, 0 for none.
-_ANSWERED_BY: Final = {
-    codes.PARSE_COMPLETE: codes.PARSE,
-    codes.BIND_COMPLETE: codes.BIND,
-    codes.CLOSE_COMPLETE: codes.CLOSE,
-    codes.ROW_DESCRIPTION: codes.DESCRIBE,
-    codes.NO_DATA: codes.DESCRIBE,
-    codes.COMMAND_COMPLETE: codes.EXECUTE,
-    codes.EMPTY_QUERY_RESPONSE: codes.EXECUTE,
-    codes.PORTAL_SUSPENDED: codes.EXECUTE,
-}
-_ANSWERS: Final = bytes(_ANSWERED_BY.get(message_type, 0) for message_type in range(256))
-_INTEREST_IN_DETAIL: Final = interest_in(*(set(range(256)) - set(_PASSING)), *_ANSWERED_BY)
+#: In a segment that is listed message by message, what ends an answer matters as well.
+_INTEREST_IN_DETAIL: Final = interest_in(*(set(range(256)) - set(_PASSING)), *ANSWERS)
+#: The rewriter must see DEALLOCATE ALL and DISCARD ALL go by.
+_INTEREST_IN_TAGS: Final = _INTEREST_IN_COPY
+_TAGS_OF_ALL: Final = (b"C\0\0\0\x13DEALLOCATE ALL\0", b"C\0\0\0\x10DISCARD ALL\0")
+#: SQLSTATE and a word of "cached plan must not change result type"; the rest is translated.
+_STALE_PLAN: Final = b"\0C0A000\0"
+_STALE_PLAN_ROUTINE: Final = b"\0RRevalidateCachedQuery\0"
 
 
 class ServerSession:
@@ -112,12 +113,14 @@ class ServerSession:
         "forbids_blocks",
         "id",
         "interest",
+        "is_at_answer",
         "own_failure",
         "parameters",
         "released_at",
         "requested_at",
         "retires_at",
         "state",
+        "statements",
         "status",
         "swallowing",
         "tail",
@@ -125,7 +128,11 @@ class ServerSession:
     )
 
     def __init__(
-        self, session_id: int, tracked: TrackedParameters, connected_at: float = 0.0
+        self,
+        session_id: int,
+        tracked: TrackedParameters,
+        statements: ServerStatements,
+        connected_at: float = 0.0,
     ) -> None:
         """Start with a connection that is about to be opened; `logged_in` completes it."""
         # --- identity ---
@@ -144,7 +151,9 @@ class ServerSession:
         #: What to relay in place of the read, when the verdict is CUT.
         self.cut = b""
         #: Which messages `receive` looks at now.
-        self.interest = _INTEREST
+        self.interest = _INTEREST_IN_TAGS
+        #: The next message begins the answer to the oldest request.
+        self.is_at_answer = True
 
         # --- replies ---
         #: Transaction status as the last ReadyForQuery said it.
@@ -159,6 +168,10 @@ class ServerSession:
         self.forbids_blocks = False
         #: Why this server must not be used again once it is free; "" while it may.
         self.close_reason = ""
+
+        # --- named prepared statements ---
+        #: What this server has prepared, for any client whose names are rewritten.
+        self.statements = statements
 
         # --- session parameters ---
         self.tracked = tracked
@@ -213,6 +226,7 @@ class ServerSession:
         """
         self.swallowing += 1
         self.own_failure = failure
+        self.statements.unnamed = None  # a Query takes it away
         return encode_query(sql)
 
     def receive(self, data: bytes) -> int:
@@ -240,25 +254,39 @@ class ServerSession:
         """Walk over the client's replies from `pos` on; relay from `start` on."""
         end = len(data)
         owed = client.owed
+        pieces: list[bytes] | None = None
+        change: bytes | None
+        answer_start = pos if self.is_at_answer else -1  # where the oldest request's answer begins
         while pos < end:
-            is_detailed = owed and owed[0] in _IN_SEGMENT
-            pos = scan(data, pos, _INTEREST_IN_DETAIL if is_detailed else self.interest)
+            is_listed = owed and IS_IN_SEGMENT[owed[0]]
+            pos = scan(data, pos, _INTEREST_IN_DETAIL if is_listed else self.interest)
             if pos >= end:
                 break
             # The usual message of interest, recognised without a call.
             if data.startswith(_READY_HEAD, pos) and pos + _READY_SIZE <= end:
                 self._ready(data[pos + 5], client)
-                pos += _READY_SIZE
-                continue
-            after = _message_end(data, pos, _NEEDED_WHOLE)
-            if after == 0:
-                return self._hold(data, start, pos)
-            self._attend(data, pos, after, client)
+                pos = answer_start = pos + _READY_SIZE
+                if not owed or not IS_UNSENT[owed[0]]:
+                    continue
+                after, change = pos, b""
+            else:
+                after = _message_end(data, pos, _NEEDED_WHOLE if client.rewriter is None else _ALL)
+                if after == 0:
+                    return self._hold(data, pieces, start, pos)
+                change = self._attend(data, pos, after, client, pos == answer_start)
+            if client.rewriter is not None and owed and IS_UNSENT[owed[0]]:
+                change = (data[pos:after] if change is None else change) + (
+                    client.rewriter.take_unsent()
+                )
+            if change is not None:
+                pieces = [*(pieces or ()), data[start:pos], change]
+                start = after
             pos = after
         self.body_left = pos - end
+        self.is_at_answer = pos == answer_start
         verdict = RELAY
-        if start:
-            self.cut = data[start:]
+        if start or pieces:
+            self.cut = b"".join([*(pieces or ()), data[start:]])
             verdict = CUT
         if owed or client.unsynced:
             return verdict
@@ -275,14 +303,23 @@ class ServerSession:
         owed = client.owed
         while owed:
             answered = owed[0]
+            if IS_IN_SEGMENT[answered]:
+                raise ServerProtocolError("server sent ReadyForQuery before its other answers")
             del owed[0]
-            if answered in _ENDED_BY_READY:
+            if IS_REQUEST[answered]:
+                if answered == codes.QUERY:
+                    self.statements.unnamed = None
                 return  # passed over: a CopyDone whose copy never opened, or is over
         if not self.close_reason:
             raise ServerProtocolError("server sent ReadyForQuery that nobody asked for")
 
-    def _attend(self, data: bytes, pos: int, after: int, client: ClientSession) -> None:
-        """Take a message other than ReadyForQuery that pooling hangs on."""
+    def _attend(
+        self, data: bytes, pos: int, after: int, client: ClientSession, is_first_answer: bool
+    ) -> bytes | None:
+        """Take a message other than ReadyForQuery that pooling hangs on.
+
+        Return what goes to the client in its place, None for the message itself.
+        """
         message_type = data[pos]
         if message_type == codes.PARAMETER_STATUS:
             name, value = self._note_parameter(data[pos + codes.HEADER_SIZE : after])
@@ -291,17 +328,43 @@ class ServerSession:
             self.copying_in = True
             self.interest = _INTEREST_IN_COPY
         elif message_type == codes.ERROR_RESPONSE:
-            if self.copying_in:
-                self._end_copy(client, failed=True)
-            elif client.owed and client.owed[0] in _IN_SEGMENT:
-                _fail_segment(client)
-        elif message_type == codes.COMMAND_COMPLETE and self.copying_in:
-            self._end_copy(client, failed=False)
-        elif _ANSWERS[message_type]:
-            if client.owed and client.owed[0] == _ANSWERS[message_type]:
-                del client.owed[0]
+            return self._fail(data[pos:after], client, is_first_answer)
+        elif ANSWERED_BY[message_type]:
+            return self._end_answer(data, pos, client)
         else:
             raise _unexpected(message_type)
+        return None
+
+    def _end_answer(self, data: bytes, pos: int, client: ClientSession) -> bytes | None:
+        """Take a message that may be the last answer to one of a segment's messages."""
+        rewriter, owed = client.rewriter, client.owed
+        message_type = data[pos]
+        if message_type == codes.COMMAND_COMPLETE:
+            if rewriter is not None and data.startswith(_TAGS_OF_ALL, pos):
+                rewriter.deallocated_all()
+            if self.copying_in:
+                self._end_copy(client, failed=False)
+        if owed and IS_IN_SEGMENT[owed[0]]:
+            if rewriter is not None:
+                return b"" if rewriter.answered(message_type) else None
+            if owed[0] in ANSWERED_BY[message_type]:
+                del owed[0]
+        return None
+
+    def _fail(self, message: bytes, client: ClientSession, is_first_answer: bool) -> bytes | None:
+        """Take an ErrorResponse; return a better one, if there is."""
+        rewriter, owed = client.rewriter, client.owed
+        better = None
+        if rewriter is not None and _STALE_PLAN in message and _STALE_PLAN_ROUTINE in message:
+            rewriter.plan_is_stale()
+        if self.copying_in:
+            self._end_copy(client, failed=True)
+        elif owed and IS_IN_SEGMENT[owed[0]]:
+            better = rewriter.failed(message) if rewriter is not None else None
+            _fail_segment(client)
+        elif rewriter is not None:
+            rewriter.failed_plain(is_first_answer=is_first_answer)
+        return better
 
     def _end_copy(self, client: ClientSession, *, failed: bool) -> None:
         """Take the Syncs that a copy-in swallowed off the list of requests owed.
@@ -309,10 +372,10 @@ class ServerSession:
         The list looks like [Query or nothing, Syncs ignored, CopyDone, Sync that ends the batch].
         """
         self.copying_in = False
-        self.interest = _INTEREST
+        self.interest = _INTEREST_IN_TAGS
         owed = client.owed
         first = 1 if owed and owed[0] == codes.QUERY else 0
-        copy_end = next((i for i in range(first, len(owed)) if owed[i] in _COPY_ENDS), None)
+        copy_end = next((i for i in range(first, len(owed)) if IS_COPY_END[owed[i]]), None)
         if copy_end is not None:
             del owed[first : copy_end + 1]
         elif failed and len(owed) > first:
@@ -335,7 +398,7 @@ class ServerSession:
                 return CUT
             after = _message_end(data, pos, _NEEDED_WHOLE_OWN)
             if after == 0:
-                return self._hold(data, pos, pos)
+                return self._hold(data, None, pos, pos)
             if data[pos] != codes.READY_FOR_QUERY:
                 self._attend_own(data, pos, after)
             elif self._own_ready(data[pos + 5]):
@@ -378,11 +441,12 @@ class ServerSession:
         self.parameters = self.tracked.with_value(self.parameters, name, value)
         return name, value
 
-    def _hold(self, data: bytes, start: int, pos: int) -> int:
+    def _hold(self, data: bytes, pieces: list[bytes] | None, start: int, pos: int) -> int:
         """Keep what stands at `pos` until it is whole; relay what stands before it."""
         self.tail = data[pos:]
         self.body_left = 0
-        self.cut = data[start:pos]
+        self.is_at_answer = False
+        self.cut = b"".join([*(pieces or ()), data[start:pos]])
         return CUT
 
 

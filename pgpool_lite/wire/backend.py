@@ -127,6 +127,16 @@ def error_response(error: PgPoolLiteError, severity: str = "FATAL") -> bytes:
     )
 
 
+def explained(message: bytes, error: PgPoolLiteError) -> bytes:
+    """Return a server's whole ErrorResponse with our DETAIL and HINT where it has none."""
+    body = message[codes.HEADER_SIZE : -1]
+    present = {field[:1] for field in body.split(b"\0")}
+    for code, text in ((b"D", error.detail), (b"H", error.hint)):
+        if text and code not in present:
+            body += code + text.encode(errors="replace") + b"\0"
+    return encode(codes.ERROR_RESPONSE, body + b"\0")
+
+
 def notice_response(message: str, detail: str = "", hint: str = "") -> bytes:
     """Return a NoticeResponse of severity NOTICE."""
     return _error_or_notice(codes.NOTICE_RESPONSE, "NOTICE", "00000", message, detail, hint)

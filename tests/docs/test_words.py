@@ -20,6 +20,7 @@ EXCEPTIONS = {
     ("packet", "wire"): "PostgreSQL's word for what has no type byte: start-up packets",
     ("packet", "session"): "the same",
     ("queued", "proxy"): "PgBouncer's words in a notice that clients may look for",
+    ("pending", "console"): "a command that is not done yet, where the glossary speaks of clients",
     ("msg", "proxy"): "the standard library's name of the argument",
 }
 

@@ -14,6 +14,7 @@ from pgpool_lite.errors import ClientError
 from pgpool_lite.session.client import CUT, RELAY, ClientSession
 from pgpool_lite.session.parameters import TrackedParameters
 from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.statements import ServerStatements, StatementRegistry
 from pgpool_lite.session.states import ClientState, ServerState
 from pgpool_lite.wire.frontend import CancelKey
 
@@ -91,7 +92,7 @@ def make_server(
     session_id: int = 101, parameters: Mapping[str, str] = WELCOME, *, now: float = 0.0
 ) -> ServerSession:
     """Return a server whose login is over; its state is still LOGIN, as Pool wants it."""
-    session = ServerSession(session_id, TRACKED, now)
+    session = ServerSession(session_id, TRACKED, ServerStatements(StatementRegistry()), now)
     session.connection = FakeConnection()
     session.logged_in(CancelKey(session_id, b"none"), TRACKED.values_of(parameters))
     return session

@@ -1,4 +1,4 @@
-"""A pool with as many clients and servers as a test wants, and the check that its lists are true."""
+"""A pool with as many clients and servers as a test wants, and the check that its lists hold."""
 
 from __future__ import annotations
 

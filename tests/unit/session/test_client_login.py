@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -95,9 +96,7 @@ def lines(data: bytes) -> list[str]:
 def test_a_trusted_client_is_in_after_its_startup_message() -> None:
     seen = feed_every_way(Driver(), STARTUP, then=b"")
 
-    assert seen == Seen(
-        Step.AUTHENTICATED, b"", parameters={"user": "alice", "database": "app"}
-    )
+    assert seen == Seen(Step.AUTHENTICATED, b"", parameters={"user": "alice", "database": "app"})
 
 
 def test_what_an_impatient_client_sends_behind_its_login_is_kept() -> None:
@@ -106,19 +105,26 @@ def test_what_an_impatient_client_sends_behind_its_login_is_kept() -> None:
     assert (seen.step, seen.rest) == (Step.AUTHENTICATED, Query("SELECT 1"))
 
 
-@pytest.mark.parametrize(
-    ("requests", "answer"),
-    [
-        (SSLRequest(), b"N"),
-        (GSSENCRequest(), b"N"),
-        (GSSENCRequest() + SSLRequest(), b"NN"),
-        (SSLRequest() + GSSENCRequest(), b"NN"),
-    ],
-)
-def test_encryption_is_refused_and_the_login_goes_on(requests: bytes, answer: bytes) -> None:
-    seen = feed_every_way(Driver(), requests + STARTUP, then=b"")
+@pytest.mark.parametrize("requests", [[SSLRequest()], [GSSENCRequest(), SSLRequest()]])
+def test_encryption_is_refused_and_the_login_goes_on(requests: list[bytes]) -> None:
+    seen = Driver()([*requests, STARTUP])
 
-    assert (seen.step, seen.answer) == (Step.AUTHENTICATED, answer)
+    assert (seen.step, seen.answer) == (Step.AUTHENTICATED, b"N" * len(requests))
+
+
+@pytest.mark.parametrize("request_", [SSLRequest(), GSSENCRequest()])
+def test_a_request_for_encryption_is_answered_however_it_is_cut(request_: bytes) -> None:
+    seen = feed_every_way(Driver(), request_, then=b"")
+
+    assert (seen.step, seen.answer) == (Step.MORE, b"N")
+
+
+@pytest.mark.parametrize(
+    ("request_", "name"), [(SSLRequest(), "SSL"), (GSSENCRequest(), "GSSAPI encryption")]
+)
+def test_bytes_that_come_along_with_the_request_are_not_trusted(request_: bytes, name: str) -> None:
+    with pytest.raises(ClientProtocolError, match=f"unencrypted data after {name} request"):
+        Driver()([request_ + STARTUP])
 
 
 @pytest.mark.parametrize("request_", [SSLRequest(), GSSENCRequest()])
@@ -160,10 +166,8 @@ def test_protocol_options_of_version_3_0_are_negotiated_away() -> None:
     ],
 )
 def test_promise_7_another_major_version_is_refused(version: int, sentence: str) -> None:
-    with pytest.raises(ClientProtocolError, match=sentence) as caught:
+    with pytest.raises(ClientProtocolError, match=sentence):
         Driver()([startup_packet(version, b"user\0a\0\0")])
-
-    assert caught.value.sqlstate == "0A000"
 
 
 def test_promise_4_a_client_that_talks_on_before_it_is_admitted_is_stopped() -> None:
@@ -197,10 +201,8 @@ def test_the_right_password_lets_in_however_it_is_cut() -> None:
 @pytest.mark.parametrize("secret", ["secret", None, ""])
 @pytest.mark.parametrize("answer", ["Secret", "", "secret "])
 def test_a_wrong_password_does_not(secret: str | None, answer: str) -> None:
-    with pytest.raises(LoginRejected, match="password authentication failed") as caught:
+    with pytest.raises(LoginRejected, match="password authentication failed"):
         Driver(Challenge(Method.CLEARTEXT, "alice", secret))([STARTUP, PasswordMessage(answer)])
-
-    assert caught.value.sqlstate == "28P01"
 
 
 def test_a_user_without_a_secret_is_asked_and_refused() -> None:
@@ -321,9 +323,6 @@ def test_another_mechanism_is_the_clients_fault() -> None:
 def test_random_bytes_raise_nothing_but_client_errors(
     reads: list[bytes], challenge: Challenge, is_started: bool
 ) -> None:
-    try:
+    with suppress(ClientError):
         seen = Driver(challenge)([STARTUP, *reads] if is_started else reads)
-    except ClientError as error:
-        assert error.sqlstate
-    else:
         assert len(seen.rest) <= sum(map(len, reads))

@@ -175,8 +175,8 @@ def test_promise_5_an_error_before_copy_done_with_a_sync_in_flight_retires_the_s
 
 def test_a_server_that_retires_may_answer_once_more_than_we_counted() -> None:
     pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse, BROKEN)
+    pair.server(ReadyForQuery())
 
-    assert not pair.server(ReadyForQuery()).is_settled
     assert pair.client(Query("SELECT 1")).server(ReadyForQuery()).is_settled
 
 
@@ -184,11 +184,11 @@ def test_promise_2_a_copy_that_fails_before_its_sync_is_read_is_answered_twice()
     """Story: CopyInResponse is sent before the BEFORE STATEMENT triggers run. A slow trigger fails
     when the client has long sent its data, CopyDone and the second Sync. PostgreSQL then skips to
     the *first* Sync and answers that, ignores the copy messages, and answers the second Sync too.
-    Whoever parts the pair at the first of the two gives the next client a foreign ReadyForQuery.
+    A server that is reused after the first of the two gives its next client a foreign answer.
     """
     pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse)
     pair.client(CopyData(b"1\n"), CopyDone(), Sync())
 
-    assert not pair.server(ErrorResponse("the trigger said no"), ReadyForQuery()).is_settled
-    pair.server(ReadyForQuery())
-    assert pair.at_client.endswith(ReadyForQuery() * 2)
+    pair.server(ErrorResponse("the trigger said no"), ReadyForQuery())
+
+    assert pair.server_session.close_reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -262,9 +263,6 @@ def test_what_is_not_a_login_is_the_servers_fault(said: bytes, sentence: str) ->
 def test_random_bytes_raise_nothing_but_server_errors(
     reads: list[bytes], is_authenticated: bool
 ) -> None:
-    try:
+    with suppress(ServerError):
         seen = Driver()([AuthenticationOk(), *reads] if is_authenticated else reads)
-    except ServerError as error:
-        assert error.message
-    else:
         assert len(seen.rest) <= sum(map(len, reads))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -176,7 +177,5 @@ def test_random_bytes_raise_nothing_but_server_protocol_errors(body: bytes) -> N
         backend.decode_error,
         backend.decode_sasl_mechanisms,
     ):
-        try:
+        with suppress(ServerProtocolError):
             decode(body)
-        except ServerProtocolError as error:
-            assert error.sqlstate == "08P01"

@@ -1,0 +1,289 @@
+"""Who may come in, what it must prove, and the words in which PgBouncer says no."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pgpool_lite.config import AuthType, Config, DatabaseSettings, Settings
+from pgpool_lite.errors import LimitReached, LoginRejected
+from pgpool_lite.pool.admission import (
+    MAX_USER_NAME,
+    Admission,
+    Doorkeeper,
+    reject_unreported,
+)
+from pgpool_lite.pool.registry import Registry
+from pgpool_lite.session.client_login import Method
+from pgpool_lite.wire.codes import PROTOCOL_3_0
+from pgpool_lite.wire.frontend import StartupMessage
+from pgpool_lite.wire.passwords import hash_md5
+from pgpool_lite.wire.scram import ScramSecret, derive_keys
+from tests.unit.pool.helpers import add_client
+
+APP = DatabaseSettings(name="app", dbname="app")
+FORCED = DatabaseSettings(name="forced", dbname="app", user="app_rw")
+SCRAM_SECRET = ScramSecret.from_password("carol-secret", b"0123456789abcdef", 4096)
+SECRETS = {
+    "alice": "alice-secret",
+    "bob": hash_md5("bob-secret", "bob"),
+    "carol": SCRAM_SECRET.encode(),
+}
+ADDRESS = ("10.0.0.7", 50508)
+
+
+class Door:
+    """A doorkeeper whose registry a test can look at."""
+
+    def __init__(self, **settings: object) -> None:
+        changed: Settings = replace(
+            Settings(),
+            **settings,  # type: ignore[arg-type]  # names of fields
+        )
+        config = Config(settings=changed, databases={"app": APP, "forced": FORCED}, secrets=SECRETS)
+        self.registry = Registry(config, 0.0)
+        self.keeper = Doorkeeper(self.registry)
+
+    def admit(self, **parameters: str) -> Admission:
+        """Let alice in at app, or whoever the parameters say."""
+        startup = StartupMessage(PROTOCOL_3_0, {"user": "alice", "database": "app", **parameters})
+        return self.keeper.admit(startup, ADDRESS, 0.0)
+
+    def wishes(self, **parameters: str) -> dict[str, str]:
+        return self.registry.tracked.named(self.admit(**parameters).wishes)
+
+
+# --- where to ---
+
+
+def test_a_known_user_is_admitted_to_the_pool_of_the_database() -> None:
+    door = Door()
+
+    admission = door.admit()
+
+    assert (admission.user, admission.database.name) == ("alice", "app")
+    assert admission.pool is door.registry.pool_for(admission.database, "alice")
+
+
+def test_without_a_database_the_user_names_it() -> None:
+    admission = Door().admit(user="app", database="")
+
+    assert admission.database.name == "app"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"user": ""}, "no username supplied"),
+        ({"user": "x" * (MAX_USER_NAME + 1)}, "username too long"),
+        ({"user": "ü" * (MAX_USER_NAME // 2 + 1)}, "username too long"),
+        ({"database": "nope"}, "no such database: nope"),
+        ({"work_mem": "1GB"}, "unsupported startup parameter: work_mem"),
+        ({"replication": "true"}, "unsupported startup parameter: replication"),
+    ],
+)
+def test_promise_7_refusals_are_pgbouncers_words(parameters: dict[str, str], sentence: str) -> None:
+    with pytest.raises(LoginRejected) as caught:
+        Door().admit(**parameters)
+
+    assert caught.value.message == sentence
+
+
+def test_a_user_name_may_have_127_bytes() -> None:
+    assert Door().admit(user="x" * MAX_USER_NAME).user == "x" * MAX_USER_NAME
+
+
+def test_a_disabled_database_is_refused() -> None:
+    door = Door()
+    door.registry.databases["app"].is_disabled = True
+
+    with pytest.raises(LoginRejected, match=r'^database "app" is disabled$'):
+        door.admit()
+
+
+def test_max_client_conn_counts_clients() -> None:
+    door = Door(max_client_conn=2)
+    pool = door.registry.pool_for(door.registry.databases["app"], "alice")
+    add_client(pool, 1)
+    door.admit()
+    add_client(pool, 2)
+
+    with pytest.raises(LimitReached, match=r"no more connections allowed \(max_client_conn\)"):
+        door.admit()
+
+
+# --- the console ---
+
+
+def test_admins_are_admitted_to_the_console_without_a_pool() -> None:
+    admission = Door(admin_users=("alice",)).admit(database="pgbouncer")
+
+    assert (admission.pool, admission.is_stats_user) == (None, False)
+
+
+def test_stats_users_may_only_look() -> None:
+    assert Door(stats_users=("alice",)).admit(database="pgbouncer").is_stats_user
+
+
+def test_nobody_else_is_admitted_to_the_console() -> None:
+    with pytest.raises(LoginRejected, match="not allowed") as caught:
+        Door(admin_users=("bob",)).admit(database="pgbouncer")
+
+    assert caught.value.detail == 'User "alice" is in neither admin_users nor stats_users.'
+
+
+def test_admins_get_to_the_console_although_the_pooler_is_full() -> None:
+    assert Door(admin_users=("alice",), max_client_conn=0).admit(database="pgbouncer")
+
+
+# --- start-up parameters ---
+
+
+def test_tracked_parameters_are_wishes() -> None:
+    wishes = Door().wishes(timezone="UTC", application_name="psql", client_encoding="latin1")
+
+    assert wishes == {"TimeZone": "UTC", "application_name": "psql", "client_encoding": "latin1"}
+
+
+def test_extra_parameters_can_be_tracked() -> None:
+    door = Door(track_extra_parameters=("my.tenant",))
+
+    assert door.wishes(**{"my.tenant": "7"}) == {"my.tenant": "7"}
+
+
+def test_parameters_can_be_dropped_on_demand() -> None:
+    assert Door(ignore_startup_parameters=("work_mem",)).wishes(work_mem="1GB") == {}
+
+
+def test_protocol_options_are_not_parameters() -> None:
+    assert Door().wishes(**{"_pq_.x": "1"}) == {}
+
+
+def test_the_application_name_is_known() -> None:
+    assert Door().admit(application_name="psql").application_name == "psql"
+    assert Door().admit().application_name == ""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [({"application_name": "psql"}, "psql - 10.0.0.7:50508"), ({}, "app - 10.0.0.7:50508")],
+)
+def test_the_address_can_be_added_to_the_application_name(
+    parameters: dict[str, str], name: str
+) -> None:
+    admission = Door(application_name_add_host=True).admit(**parameters)
+
+    assert admission.application_name == name
+
+
+def test_promise_7_a_refused_parameter_says_what_to_change() -> None:
+    with pytest.raises(LoginRejected) as caught:
+        Door().admit(work_mem="1GB")
+
+    assert "ignore_startup_parameters" in caught.value.hint
+
+
+def test_a_parameter_that_this_postgresql_does_not_report_is_refused() -> None:
+    door = Door()
+    wishes = door.admit(search_path="app").wishes
+    welcome = door.registry.tracked.values_of({"TimeZone": "UTC"})
+
+    with pytest.raises(LoginRejected, match="unsupported startup parameter: search_path") as caught:
+        reject_unreported(door.registry, wishes, welcome)
+
+    assert "does not report" in caught.value.detail
+    reject_unreported(door.registry, door.admit(timezone="UTC").wishes, welcome)
+
+
+# --- what must be proved ---
+
+
+@pytest.mark.parametrize(
+    ("auth_type", "user", "method"),
+    [
+        (AuthType.TRUST, "alice", Method.TRUST),
+        (AuthType.PLAIN, "alice", Method.CLEARTEXT),
+        (AuthType.PLAIN, "bob", Method.CLEARTEXT),
+        (AuthType.PLAIN, "mallory", Method.CLEARTEXT),
+        (AuthType.MD5, "alice", Method.MD5),
+        (AuthType.MD5, "bob", Method.MD5),
+        (AuthType.MD5, "carol", Method.SCRAM),
+        (AuthType.MD5, "mallory", Method.MD5),
+        (AuthType.SCRAM_SHA_256, "alice", Method.SCRAM),
+        (AuthType.SCRAM_SHA_256, "bob", Method.SCRAM),
+        (AuthType.SCRAM_SHA_256, "carol", Method.SCRAM),
+        (AuthType.SCRAM_SHA_256, "mallory", Method.SCRAM),
+    ],
+)
+def test_auth_type_and_secret_decide_what_is_asked(
+    auth_type: AuthType, user: str, method: Method
+) -> None:
+    assert Door(auth_type=auth_type).admit(user=user).challenge.method is method
+
+
+def test_trust_trusts_only_users_that_there_are() -> None:
+    with pytest.raises(LoginRejected, match=r'^"trust" authentication failed$'):
+        Door(auth_type=AuthType.TRUST).admit(user="mallory")
+
+
+def test_any_needs_a_forced_user() -> None:
+    door = Door(auth_type=AuthType.ANY, admin_users=("mallory",))
+
+    assert door.admit(user="mallory", database="forced").challenge.method is Method.TRUST
+    assert door.admit(user="mallory", database="pgbouncer").challenge.method is Method.TRUST
+    with pytest.raises(LoginRejected, match="bouncer config error"):
+        door.admit(user="mallory")
+
+
+def test_a_scram_secret_fits_the_password_it_was_derived_from() -> None:
+    secret = Door(auth_type=AuthType.SCRAM_SHA_256).admit().challenge.scram_secret
+
+    assert secret is not None
+    assert secret.fits("alice-secret")
+    assert not secret.fits("bob-secret")
+
+
+def test_deriving_is_costly_so_it_is_done_once() -> None:
+    door = Door(auth_type=AuthType.SCRAM_SHA_256)
+
+    assert door.admit().challenge.scram_secret is door.admit().challenge.scram_secret
+
+
+def test_a_user_that_does_not_exist_has_a_salt_that_does_not_change() -> None:
+    door = Door(auth_type=AuthType.SCRAM_SHA_256)
+    mocks = [door.admit(user=user).challenge.scram_secret for user in ("mallory", "mallory", "eve")]
+    first, again, other = [mock.salt for mock in mocks if mock is not None]
+
+    assert first == again
+    assert first != other
+
+
+def test_a_user_that_does_not_exist_looks_like_one_that_does() -> None:
+    door = Door(auth_type=AuthType.SCRAM_SHA_256)
+    known, unknown = (door.admit(user=user).challenge for user in ("alice", "mallory"))
+
+    assert known.scram_secret is not None
+    assert unknown.scram_secret is not None
+    assert len(known.scram_secret.salt) == len(unknown.scram_secret.salt)
+    assert known.scram_secret.iterations == unknown.scram_secret.iterations
+
+
+# --- keys caught from SCRAM logins ---
+
+
+def test_a_scram_login_against_postgresqls_own_secret_reveals_a_key_for_servers() -> None:
+    door = Door()
+    keys = derive_keys("carol-secret", b"0123456789abcdef", 4096)
+
+    door.keeper.remember_proof(door.admit(user="carol"), keys.client_key)
+
+    assert door.registry.scram_keys == {"carol": keys}
+
+
+def test_a_key_against_a_derived_secret_fits_no_server() -> None:
+    door = Door(auth_type=AuthType.SCRAM_SHA_256)
+
+    door.keeper.remember_proof(door.admit(), b"key")
+
+    assert door.registry.scram_keys == {}
