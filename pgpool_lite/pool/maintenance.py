@@ -120,8 +120,8 @@ def _used_servers(pool: Pool) -> Iterator[Action]:
 def _surplus_servers(pool: Pool) -> Iterator[Action]:
     """Close idle servers beyond pool_size, after a RELOAD made it smaller."""
     surplus = pool.server_count - pool.rules.pool_size if pool.rules.pool_size else 0
-    free = [*pool.servers[ServerState.USED], *pool.servers[ServerState.IDLE]]
-    for server in free[: max(surplus, 0)]:
+    unlinked = [*pool.servers[ServerState.USED], *pool.servers[ServerState.IDLE]]
+    for server in unlinked[: max(surplus, 0)]:
         yield CloseServer(server, "too many servers in the pool")
 
 

@@ -18,7 +18,7 @@ from pgpool_lite.config import (
     Settings,
     UserSettings,
 )
-from pgpool_lite.session.rewriter import StatementRules
+from pgpool_lite.session.refusals import StatementRules
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from pgpool_lite.proxy.logs import LOGGER, set_verbosity
 from pgpool_lite.session.states import ServerState
 
 #: States in which a server works for somebody.
-_BUSY = (ServerState.ACTIVE, ServerState.TESTED, ServerState.BEING_CANCELED)
+_WORKING = (ServerState.ACTIVE, ServerState.TESTED, ServerState.BEING_CANCELED)
 
 
 class Administration:
@@ -53,11 +53,11 @@ class Administration:
 
     def is_paused(self, database: Database | None) -> bool:
         """Say whether a pause is complete: no client is linked any more."""
-        return not self.is_busy(database)
+        return not self.is_working(database)
 
-    def is_busy(self, database: Database | None) -> bool:
+    def is_working(self, database: Database | None) -> bool:
         """Say whether some server of `database` works for a client, or is being cleaned up."""
-        return any(pool.servers[state] for pool in self._pools(database) for state in _BUSY)
+        return any(pool.servers[state] for pool in self._pools(database) for state in _WORKING)
 
     # --- replacing and closing ---
 

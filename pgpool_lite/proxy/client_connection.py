@@ -16,6 +16,8 @@ from pgpool_lite.errors import ClientError
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.addresses import peer_address
 from pgpool_lite.session.client import CUT, RELAY, REWRITE, SETTLED, ClientSession
+from pgpool_lite.session.refusals import StatementRules
+from pgpool_lite.session.rewriter import Rewriter
 from pgpool_lite.session.server import ServerSession
 
 if TYPE_CHECKING:
@@ -125,11 +127,10 @@ class ClientConnection(asyncio.Protocol):
     def _rewrite_and_pass(self, data: bytes) -> None:
         """Pass on a read that may name prepared statements; that takes a server to look at."""
         session = self.session
-        rewriter = session.rewriter
-        assert rewriter is not None
         if self._held or self._raw:
             self._hold_raw(data)
             return
+        rewriter = session.rewriter or self._make_rewriter()
         server = session.server
         is_new = server is None
         try:
@@ -149,6 +150,14 @@ class ClientConnection(asyncio.Protocol):
             self._dispatcher.client_waits(self)
         elif session.is_leaving:
             self._dispatcher.client_left(self, "client close request")
+
+    def _make_rewriter(self) -> Rewriter:
+        """Make the client's rewriter: it has named its first statement."""
+        rules = self.pool.rules.statements or StatementRules()
+        registry = self._dispatcher.registry.statements
+        rewriter = Rewriter(self.session, registry, rules, self._counters)
+        self.session.rewriter = rewriter
+        return rewriter
 
     def _pass_rewritten(self, server: ServerSession, data: bytes, *, is_new: bool) -> None:
         """Send what the rewriter made of a read, and the answers that it made up."""
@@ -192,7 +201,7 @@ class ClientConnection(asyncio.Protocol):
         """Send the first bytes of a pairing, the client's session parameters in front."""
         session = self.session
         self._counters.bytes_received += len(data)
-        if session.rewriter is None:
+        if not session.rewrites:
             server.statements.unnamed = None  # whoever's it was, it may be replaced unseen
         if self.is_congested:
             server.connection.pause_reading()
@@ -259,8 +268,7 @@ class ClientConnection(asyncio.Protocol):
         self, server: ServerSession, data: bytes, raw: bytes, *, is_new: bool
     ) -> None:
         """Send what was held: first what has been looked at, then what the rewriter makes of it."""
-        rewriter = self.session.rewriter
-        assert rewriter is not None
+        rewriter = self.session.rewriter or self._make_rewriter()
         try:
             data += rewriter.rewrite(raw, server)
         except ClientError as error:

@@ -19,7 +19,6 @@ from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.dispatcher import cached_failure
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.client_login import ClientLogin, Step
-from pgpool_lite.session.rewriter import Rewriter
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState
 from pgpool_lite.wire import backend
@@ -153,10 +152,7 @@ class ClientLoginConnection(asyncio.Protocol):
         runtime.doorway.leave(self)
         runtime.registry.remember_key(pool, session)
         pool.admit(session)
-        if pool.rules.statements is not None:
-            session.rewriter = Rewriter(
-                session, runtime.registry.statements, pool.rules.statements, pool.counters
-            )
+        session.rewrites = pool.rules.statements is not None
         connection = ClientConnection(session, pool, self._transport, runtime.dispatcher)
         self._transport.set_protocol(connection)
         self._transport.write(

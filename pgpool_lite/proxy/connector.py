@@ -87,9 +87,9 @@ class Connector:
             return
         request = CancelRequest(found[0], server, hang_up, runtime.clock())
         if request.may_begin():
-            self._spawn(self._forward(request))
+            self._spawn(self._carry(request))
 
-    async def _forward(self, request: CancelRequest) -> None:
+    async def _carry(self, request: CancelRequest) -> None:
         """Carry one request to PostgreSQL, then those that waited for it."""
         runtime, pool = self._runtime, request.pool
         request.begin()
@@ -110,7 +110,7 @@ class Connector:
             if waiting.has_lost_its_point():
                 waiting.end(runtime.clock())
             elif waiting.may_begin():
-                self._spawn(self._forward(waiting))
+                self._spawn(self._carry(waiting))
                 return
 
     # --- tasks ---

@@ -143,7 +143,7 @@ class Runtime(Administration):
         if mode is ShutdownMode.WAIT_FOR_CLIENTS:
             return not self.registry.client_count
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
-            return not self.is_busy(None)
+            return not self.is_working(None)
         return True
 
     # --- configuration ---

@@ -20,6 +20,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.session.connection import ClientSide
+from pgpool_lite.session.entries import IS_COPY_END
 from pgpool_lite.session.meaning import (
     COPY_END,
     EXTENDED,
@@ -68,6 +69,7 @@ class ClientSession:
         "raw_waits",
         "requested_at",
         "rewriter",
+        "rewrites",
         "server",
         "state",
         "tail",
@@ -85,14 +87,10 @@ class ClientSession:
         connected_at: float = 0.0,
     ) -> None:
         """Start a session whose client has logged in with these parameter values."""
-        # --- identity ---
-        #: Number in SHOW CLIENTS and in the log; never used again.
+        # --- identity: the number in SHOW CLIENTS, what BackendKeyData told, our socket ---
         self.id = session_id
-        #: What the client was told in BackendKeyData; a CancelRequest names it.
         self.cancel_key = cancel_key
-        #: The connection around this session, set by that connection.
         self.connection: ClientSide
-
         # --- the stream ---
         #: Start of a small message that has not arrived whole.
         self.tail = b""
@@ -104,7 +102,6 @@ class ClientSession:
         self.cut = b""
         #: The client has said Terminate.
         self.is_leaving = False
-
         # --- replies ---
         #: Types of the messages not yet answered, oldest first, with CopyDone and CopyFail as
         #: marks between them. Of a segment, the messages up to a Sync, that came in one read, the
@@ -114,19 +111,17 @@ class ClientSession:
         self.unsynced = False
         #: The open segment has failed: the server discards everything up to the next Sync.
         self.is_skipping = False
-
         # --- named prepared statements ---
-        #: Keeps them, and sees every read but a lone Query; None: names pass as they are.
+        #: Reads that may name them go to the rewriter, which is made for the first of them.
+        self.rewrites = False
         self.rewriter: Rewriter | None = None
         #: Reads wait for the rewriter to look at them, once there is a server; so must this one.
         self.raw_waits = False
-
         # --- session parameters ---
         #: Values of the tracked parameters, as this client knows them.
         self.parameters = parameters
         #: A server has accepted these values once; until then they are tried before use.
         self.is_proven = False
-
         # --- pairing: moved by Pool, read by everyone ---
         self.state = ClientState.LOGIN
         self.server: ServerSession | None = None
@@ -147,10 +142,11 @@ class ClientSession:
         Raises ClientProtocolError when `data` is not what the protocol allows; the session is of
         no further use then.
         """
-        if self.rewriter is not None:
+        if self.rewrites:
             if self.raw_waits or self.body_left or self.tail or not is_lone_query(data):
                 return REWRITE
-            self.rewriter.book.unnamed = None  # a Query takes it away
+            if self.rewriter is not None:
+                self.rewriter.book.unnamed = None  # a Query takes it away
         if self.body_left:
             return self._continue_body(data)
         if self.tail:
@@ -258,6 +254,35 @@ class ClientSession:
         self.is_leaving = True
         self.cut = data[start:pos]
         return CUT
+
+    # --- what errors and copies take off the list of what is owed ---
+
+    def fail_segment(self) -> None:
+        """Note that the segment being answered has failed: up to its Sync, all is discarded."""
+        sync = self.owed.find(codes.SYNC)
+        if sync >= 0:
+            del self.owed[:sync]
+        else:
+            self.owed.clear()
+            self.unsynced = self.is_skipping = True
+
+    def end_copy(self, *, failed: bool) -> bool:
+        """Take off the Syncs that a server ignored while it read COPY data.
+
+        The list looks like [Query or nothing, Syncs ignored, CopyDone, Sync that ends the batch].
+        Return False if it cannot be told whether a Sync was ignored.
+        """
+        owed = self.owed
+        first = 1 if owed and owed[0] == codes.QUERY else 0
+        copy_end = next((i for i in range(first, len(owed)) if IS_COPY_END[owed[i]]), None)
+        if copy_end is not None:
+            del owed[first : copy_end + 1]
+            return True
+        if not failed or len(owed) <= first:
+            return True
+        del owed[first:]
+        self.unsynced = self.is_skipping = True
+        return False
 
 
 def is_lone_query(data: bytes) -> bool:

@@ -1,7 +1,7 @@
 """What does this server still have to say, and is it done? HOT: `receive` sees every reply.
 
 HOT rule: rows and everything else that only passes are skipped by `framing.scan`; the read goes on
-as it came. Only the messages in `_INTEREST` are looked at, because pooling hangs on them.
+as it came. Only the messages in `INTEREST` are looked at, because pooling hangs on them.
 
 A `ServerSession` belongs to one `ServerConnection` and lives from the end of its login to its
 close. While it is linked its replies belong to `client`; replies to queries of our own (a SET that
@@ -27,74 +27,37 @@ from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
 from pgpool_lite.session.connection import ServerSide
 from pgpool_lite.session.entries import (
     ANSWERED_BY,
-    ANSWERS,
-    IS_COPY_END,
     IS_IN_SEGMENT,
     IS_REQUEST,
     IS_UNSENT,
+)
+from pgpool_lite.session.interest import (
+    ALL,
+    INTEREST,
+    INTEREST_IDLE,
+    INTEREST_IN_DETAIL,
+    NEEDED_WHOLE,
+    NEEDED_WHOLE_OWN,
+    READY_HEAD,
+    READY_SIZE,
+    STALE_PLAN,
+    STALE_PLAN_ROUTINE,
+    STATUS_IDLE,
+    STATUSES,
+    TAGS_OF_ALL,
+    unexpected,
+    whole_end,
 )
 from pgpool_lite.session.parameters import TrackedParameters, Values
 from pgpool_lite.session.statements import ServerStatements
 from pgpool_lite.session.states import ServerState
 from pgpool_lite.wire import backend, codes
-from pgpool_lite.wire.framing import interest_in, message_end, scan
+from pgpool_lite.wire.framing import scan
 from pgpool_lite.wire.frontend import CancelKey, encode_query
 
 #: Two more bits for verdicts: a query of our own has been answered; the client is owed nothing.
 OWN_DONE: Final = 8
 ANSWERED: Final = 16
-
-#: A ParameterStatus or CommandComplete is held until it is whole; nothing honest is longer.
-HOLD_LIMIT: Final = 1_048_576
-
-_PASSING: Final = (
-    codes.PARSE_COMPLETE,
-    codes.BIND_COMPLETE,
-    codes.CLOSE_COMPLETE,
-    codes.NOTIFICATION_RESPONSE,
-    codes.COPY_DONE,
-    codes.COPY_DATA,
-    codes.COPY_OUT_RESPONSE,
-    codes.COMMAND_COMPLETE,
-    codes.DATA_ROW,
-    codes.EMPTY_QUERY_RESPONSE,
-    codes.FUNCTION_CALL_RESPONSE,
-    codes.NO_DATA,
-    codes.NOTICE_RESPONSE,
-    codes.PARAMETER_DESCRIPTION,
-    codes.PORTAL_SUSPENDED,
-    codes.ROW_DESCRIPTION,
-)
-#: Everything that does not merely pass needs attention, unknown types too: they end the session.
-_INTEREST: Final = interest_in(*(set(range(256)) - set(_PASSING)))
-#: While a copy from the client is open, its CommandComplete matters as well.
-_INTEREST_IN_COPY: Final = interest_in(*(set(range(256)) - set(_PASSING)), codes.COMMAND_COMPLETE)
-
-#: An idle server may only send a notice, a notification, a changed parameter, or its last error.
-_INTEREST_IDLE: Final = interest_in(
-    *(set(range(256)) - {codes.NOTICE_RESPONSE, codes.NOTIFICATION_RESPONSE})
-)
-
-#: Messages of interest whose body matters; of the others the header is enough.
-_NEEDED_WHOLE: Final = interest_in(codes.READY_FOR_QUERY, codes.PARAMETER_STATUS)
-_NEEDED_WHOLE_OWN: Final = interest_in(
-    codes.READY_FOR_QUERY, codes.PARAMETER_STATUS, codes.ERROR_RESPONSE
-)
-_ALL: Final = bytes([1]) * 256
-
-_READY_SIZE: Final = 6
-_READY_HEAD: Final = b"Z\0\0\0\5"
-_STATUS_IDLE: Final = codes.STATUS_IDLE
-_STATUSES: Final = b"ITE"
-
-#: In a segment that is listed message by message, what ends an answer matters as well.
-_INTEREST_IN_DETAIL: Final = interest_in(*(set(range(256)) - set(_PASSING)), *ANSWERS)
-#: The rewriter must see DEALLOCATE ALL and DISCARD ALL go by.
-_INTEREST_IN_TAGS: Final = _INTEREST_IN_COPY
-_TAGS_OF_ALL: Final = (b"C\0\0\0\x13DEALLOCATE ALL\0", b"C\0\0\0\x10DISCARD ALL\0")
-#: SQLSTATE and a word of "cached plan must not change result type"; the rest is translated.
-_STALE_PLAN: Final = b"\0C0A000\0"
-_STALE_PLAN_ROUTINE: Final = b"\0RRevalidateCachedQuery\0"
 
 
 class ServerSession:
@@ -112,7 +75,6 @@ class ServerSession:
         "cut",
         "forbids_blocks",
         "id",
-        "interest",
         "is_at_answer",
         "own_failure",
         "parameters",
@@ -135,14 +97,10 @@ class ServerSession:
         connected_at: float = 0.0,
     ) -> None:
         """Start with a connection that is about to be opened; `logged_in` completes it."""
-        # --- identity ---
-        #: Number in SHOW SERVERS and in the log; never used again.
+        # --- identity: the number in SHOW SERVERS, what a CancelRequest must say, our socket ---
         self.id = session_id
-        #: What the server wants to see in a CancelRequest.
         self.cancel_key = CancelKey(0, b"")
-        #: The connection around this session, set by that connection.
         self.connection: ServerSide
-
         # --- the stream ---
         #: Start of a message that must be whole, or of a header.
         self.tail = b""
@@ -150,11 +108,8 @@ class ServerSession:
         self.body_left = 0
         #: What to relay in place of the read, when the verdict is CUT.
         self.cut = b""
-        #: Which messages `receive` looks at now.
-        self.interest = _INTEREST_IN_TAGS
         #: The next message begins the answer to the oldest request.
         self.is_at_answer = True
-
         # --- replies ---
         #: Transaction status as the last ReadyForQuery said it.
         self.status: int = codes.STATUS_IDLE
@@ -168,16 +123,13 @@ class ServerSession:
         self.forbids_blocks = False
         #: Why this server must not be used again once it is free; "" while it may.
         self.close_reason = ""
-
         # --- named prepared statements ---
         #: What this server has prepared, for any client whose names are rewritten.
         self.statements = statements
-
         # --- session parameters ---
         self.tracked = tracked
         #: Values of the tracked parameters, as this server last reported them.
         self.parameters: Values = tracked.values_of({})
-
         # --- pairing: moved by Pool, read by everyone ---
         self.state = ServerState.LOGIN
         self.client: ClientSession | None = None
@@ -198,7 +150,7 @@ class ServerSession:
         """Say whether the pair may part: all answered, nothing open, nothing half-sent."""
         client = self.client
         return (
-            self.status == _STATUS_IDLE
+            self.status == STATUS_IDLE
             and client is not None
             and not (
                 client.owed
@@ -259,18 +211,18 @@ class ServerSession:
         answer_start = pos if self.is_at_answer else -1  # where the oldest request's answer begins
         while pos < end:
             is_listed = owed and IS_IN_SEGMENT[owed[0]]
-            pos = scan(data, pos, _INTEREST_IN_DETAIL if is_listed else self.interest)
+            pos = scan(data, pos, INTEREST_IN_DETAIL if is_listed else INTEREST)
             if pos >= end:
                 break
             # The usual message of interest, recognised without a call.
-            if data.startswith(_READY_HEAD, pos) and pos + _READY_SIZE <= end:
+            if data.startswith(READY_HEAD, pos) and pos + READY_SIZE <= end:
                 self._ready(data[pos + 5], client)
-                pos = answer_start = pos + _READY_SIZE
+                pos = answer_start = pos + READY_SIZE
                 if not owed or not IS_UNSENT[owed[0]]:
                     continue
                 after, change = pos, b""
             else:
-                after = _message_end(data, pos, _NEEDED_WHOLE if client.rewriter is None else _ALL)
+                after = whole_end(data, pos, NEEDED_WHOLE if client.rewriter is None else ALL)
                 if after == 0:
                     return self._hold(data, pieces, start, pos)
                 change = self._attend(data, pos, after, client, pos == answer_start)
@@ -294,8 +246,8 @@ class ServerSession:
 
     def _ready(self, status: int, client: ClientSession) -> None:
         """Take a ReadyForQuery: the client's oldest request has its answer."""
-        if status != _STATUS_IDLE:
-            if status not in _STATUSES:
+        if status != STATUS_IDLE:
+            if status not in STATUSES:
                 raise ServerProtocolError(f"server sent ReadyForQuery with status 0x{status:02x}")
             if self.forbids_blocks:
                 raise ServerError("transaction blocks not allowed in statement pooling mode")
@@ -326,13 +278,12 @@ class ServerSession:
             client.parameters = self.tracked.with_value(client.parameters, name, value)
         elif message_type == codes.COPY_IN_RESPONSE:
             self.copying_in = True
-            self.interest = _INTEREST_IN_COPY
         elif message_type == codes.ERROR_RESPONSE:
             return self._fail(data[pos:after], client, is_first_answer)
         elif ANSWERED_BY[message_type]:
             return self._end_answer(data, pos, client)
         else:
-            raise _unexpected(message_type)
+            raise unexpected(message_type)
         return None
 
     def _end_answer(self, data: bytes, pos: int, client: ClientSession) -> bytes | None:
@@ -340,10 +291,11 @@ class ServerSession:
         rewriter, owed = client.rewriter, client.owed
         message_type = data[pos]
         if message_type == codes.COMMAND_COMPLETE:
-            if rewriter is not None and data.startswith(_TAGS_OF_ALL, pos):
+            if rewriter is not None and data.startswith(TAGS_OF_ALL, pos):
                 rewriter.deallocated_all()
             if self.copying_in:
-                self._end_copy(client, failed=False)
+                self.copying_in = False
+                client.end_copy(failed=False)
         if owed and IS_IN_SEGMENT[owed[0]]:
             if rewriter is not None:
                 return b"" if rewriter.answered(message_type) else None
@@ -355,48 +307,32 @@ class ServerSession:
         """Take an ErrorResponse; return a better one, if there is."""
         rewriter, owed = client.rewriter, client.owed
         better = None
-        if rewriter is not None and _STALE_PLAN in message and _STALE_PLAN_ROUTINE in message:
+        if rewriter is not None and STALE_PLAN in message and STALE_PLAN_ROUTINE in message:
             rewriter.plan_is_stale()
         if self.copying_in:
-            self._end_copy(client, failed=True)
+            self.copying_in = False
+            if not client.end_copy(failed=True):
+                # The Sync behind Execute was ignored; but had the error struck before the server
+                # read it, it will be answered. Rely on counting no more: end with this transaction.
+                self.close_reason = "COPY failed while a Sync was in flight"
         elif owed and IS_IN_SEGMENT[owed[0]]:
             better = rewriter.failed(message) if rewriter is not None else None
-            _fail_segment(client)
+            client.fail_segment()
         elif rewriter is not None:
             rewriter.failed_plain(is_first_answer=is_first_answer)
         return better
 
-    def _end_copy(self, client: ClientSession, *, failed: bool) -> None:
-        """Take the Syncs that a copy-in swallowed off the list of requests owed.
-
-        The list looks like [Query or nothing, Syncs ignored, CopyDone, Sync that ends the batch].
-        """
-        self.copying_in = False
-        self.interest = _INTEREST_IN_TAGS
-        owed = client.owed
-        first = 1 if owed and owed[0] == codes.QUERY else 0
-        copy_end = next((i for i in range(first, len(owed)) if IS_COPY_END[owed[i]]), None)
-        if copy_end is not None:
-            del owed[first : copy_end + 1]
-        elif failed and len(owed) > first:
-            # The error came before the client's CopyDone. The Sync behind Execute was ignored, but
-            # had the error struck before the server read it, it will be answered: do not rely on
-            # counting any more, end with this transaction.
-            del owed[first:]
-            client.unsynced = client.is_skipping = True
-            self.close_reason = "COPY failed while a Sync was in flight"
-
     def _swallow(self, data: bytes, pos: int) -> int:
         """Take replies that are not the client's: to our own queries, or to nobody."""
         end = len(data)
-        interest = _INTEREST if self.swallowing else _INTEREST_IDLE
+        interest = INTEREST if self.swallowing else INTEREST_IDLE
         while True:
             pos = scan(data, pos, interest)
             if pos >= end:
                 self.body_left = pos - end
                 self.cut = b""
                 return CUT
-            after = _message_end(data, pos, _NEEDED_WHOLE_OWN)
+            after = whole_end(data, pos, NEEDED_WHOLE_OWN)
             if after == 0:
                 return self._hold(data, None, pos, pos)
             if data[pos] != codes.READY_FOR_QUERY:
@@ -415,7 +351,7 @@ class ServerSession:
             reason = self.own_failure if self.swallowing else "server closed the connection"
             raise ServerError(reason, detail=f"{said.severity} {said.sqlstate} {said.message}")
         else:
-            raise _unexpected(data[pos])
+            raise unexpected(data[pos])
 
     def _own_ready(self, status: int) -> bool:
         """Take the ReadyForQuery of a query of our own; say whether it was the last one."""
@@ -448,37 +384,3 @@ class ServerSession:
         self.is_at_answer = False
         self.cut = b"".join([*(pieces or ()), data[start:pos]])
         return CUT
-
-
-def _fail_segment(client: ClientSession) -> None:
-    """Note that the segment being answered has failed: up to its Sync, nothing more is answered."""
-    owed = client.owed
-    sync = owed.find(codes.SYNC)
-    if sync >= 0:
-        del owed[:sync]
-    else:
-        owed.clear()
-        client.unsynced = client.is_skipping = True
-
-
-def _message_end(data: bytes, pos: int, needed_whole: bytes) -> int:
-    """Return where the message at `pos` ends, or 0 if more of it is needed to go on."""
-    if len(data) - pos < codes.HEADER_SIZE:
-        return 0
-    after = message_end(data, pos)
-    size = after - pos
-    is_ready = data[pos] == codes.READY_FOR_QUERY
-    if size < codes.HEADER_SIZE or (is_ready and size != _READY_SIZE):
-        raise ServerProtocolError(f"server sent message '{chr(data[pos])}' with a wrong length")
-    if after <= len(data) or not needed_whole[data[pos]]:
-        return after
-    if size > HOLD_LIMIT:
-        raise ServerProtocolError(f"server sent message '{chr(data[pos])}' of {size} bytes")
-    return 0
-
-
-def _unexpected(message_type: int) -> ServerProtocolError:
-    name = chr(message_type) if 32 < message_type < 127 else f"0x{message_type:02x}"
-    return ServerProtocolError(
-        "unknown pkt", detail=f"The server sent a message of type '{name}', unexpected here."
-    )

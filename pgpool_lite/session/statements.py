@@ -15,11 +15,19 @@ error undoes is put back by `rewriter`. Nothing here reads or writes a message.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Final, Protocol
 
 #: Servers know statement n as PGBOUNCER_n: PgBouncer's name, which people grep for in
 #: pg_prepared_statements. The number is never used again.
 SERVER_NAME_PREFIX: Final = b"PGBOUNCER_"
+
+
+class ParseCounters(Protocol):
+    """What is counted of prepared statements; a pool's `Counters` has these among others."""
+
+    client_parse_count: int
+    server_parse_count: int
+    bind_count: int
 
 
 class Statement:
@@ -67,6 +75,10 @@ class StatementRegistry:
     def statements(self) -> list[Statement]:
         """Return all of them, oldest first."""
         return list(self._by_key.values())
+
+    def find(self, key: bytes) -> Statement | None:
+        """Return the statement with that text and those types, if there is one."""
+        return self._by_key.get(key)
 
     def find_or_make(self, key: bytes) -> Statement:
         """Return the statement with that text and those types."""

@@ -66,6 +66,9 @@ class FakeConnection:
     def send_held(self, server: ServerSession) -> None:
         raise AssertionError("these tests hold nothing back")
 
+    def look_again(self) -> None:
+        raise AssertionError("nothing waits for the rewriter here")
+
     def refuse(self, error: ClientError) -> None:
         self.refusals.append(error)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pgpool_lite.pool.cancel import CancelRequest
 from pgpool_lite.proxy.client_connection import ClientConnection
@@ -42,7 +42,8 @@ NOTIFICATION = message("A", b"\0\0\0\7channel\0payload\0")
 CLIENTS = 3
 SERVERS = 2
 
-PORTION = st.sampled_from([1, 2, 4, 5, 6, 11, 30, 1_000_000])
+EVERYTHING = 1_000_000
+PORTION = st.sampled_from([1, 4, 5, 6, 11, 30, EVERYTHING])
 WHO = st.integers(0, CLIENTS - 1)
 WHICH = st.integers(0, SERVERS - 1)
 
@@ -172,17 +173,29 @@ class Traffic(RuleBasedStateMachine):
         self.servers: list[ModelServer] = []
         self.cancels: list[CancelRequest] = []
 
-    # --- what clients do ---
+    # --- bytes ---
 
-    @rule(who=WHO, data=st.data())
-    def a_client_says_something(self, who: int, data: st.DataObject) -> None:
+    @rule(who=WHO, data=st.data(), is_delivered=st.booleans())
+    def a_client_says_something(self, who: int, data: st.DataObject, is_delivered: bool) -> None:
         client = self.clients[who]
         if not client.has_left:
             client.say(data.draw(st.sampled_from(client.choices())))
+            self._deliver(client, EVERYTHING if is_delivered else 0)
 
     @rule(who=WHO, size=PORTION)
     def bytes_of_a_client_arrive(self, who: int, size: int) -> None:
         self._deliver(self.clients[who], size)
+
+    @rule(which=WHICH, read=PORTION, answer=PORTION)
+    def a_server_reads_and_its_bytes_arrive(self, which: int, read: int, answer: int) -> None:
+        for server in self.servers[which : which + 1]:
+            server.read(read)
+            self._answer(server, answer)
+
+    @rule()
+    def everything_arrives(self) -> None:
+        for _ in range(3):
+            self._anything_moves()
 
     def _deliver(self, client: ModelClient, size: int) -> bool:
         data = client.outgoing[:size]
@@ -192,38 +205,6 @@ class Traffic(RuleBasedStateMachine):
         client.connection.data_received(data)
         return True
 
-    @rule(who=WHO)
-    def a_client_does_not_read_for_a_while(self, who: int) -> None:
-        connection = self.clients[who].connection
-        if self.clients[who].is_alive and not connection.is_congested:
-            connection.pause_writing()
-        elif self.clients[who].is_alive:
-            connection.resume_writing()
-
-    @precondition(lambda self: sum(client.has_left for client in self.clients) < CLIENTS - 1)
-    @rule(who=WHO, is_polite=st.booleans())
-    def a_client_leaves(self, who: int, is_polite: bool) -> None:
-        client = self.clients[who]
-        if client.has_left:
-            return
-        client.has_left = True
-        if is_polite:
-            client.outgoing += Terminate()
-        else:
-            client.connection.connection_lost(None)
-
-    # --- what servers do ---
-
-    @rule(which=WHICH, size=PORTION)
-    def a_server_reads(self, which: int, size: int) -> None:
-        for server in self.servers[which : which + 1]:
-            server.read(size)
-
-    @rule(which=WHICH, size=PORTION)
-    def bytes_of_a_server_arrive(self, which: int, size: int) -> None:
-        for server in self.servers[which : which + 1]:
-            self._answer(server, size)
-
     def _answer(self, server: ModelServer, size: int) -> bool:
         data = server.outgoing[:size]
         if not data or not transport_of(server.connection).is_reading():
@@ -232,34 +213,40 @@ class Traffic(RuleBasedStateMachine):
         server.connection.data_received(data)
         return True
 
-    @rule()
-    def a_server_has_logged_in(self) -> None:
-        if self.world.logging_in:
-            self.servers.append(ModelServer(self.world.finish_login()))
+    # --- what happens once in a while ---
 
-    @rule(which=WHICH)
-    def an_idle_server_has_a_notification(self, which: int) -> None:
-        for server in self.servers[which : which + 1]:
-            if server.connection.session.state is ServerState.IDLE:
-                server.outgoing += NOTIFICATION
+    @rule(data=st.data(), who=WHO)
+    def something_happens(self, data: st.DataObject, who: int) -> None:
+        happenings = [
+            self._client_reads_or_does_not,
+            self._client_leaves,
+            self._cancel_begins,
+            self._time_passes,
+            self._idle_server_has_a_notification,
+            self._server_breaks,
+        ]
+        data.draw(st.sampled_from(happenings))(who)
 
-    @rule(which=WHICH)
-    def a_server_breaks(self, which: int) -> None:
-        for server in self.servers[which : which + 1]:
-            for client in self.clients:
-                if client.connection.session is server.connection.session.client:
-                    client.is_excused = True
-            server.connection.connection_lost(None)
+    def _client_reads_or_does_not(self, who: int) -> None:
+        client = self.clients[who]
+        if client.is_alive and client.connection.is_congested:
+            client.connection.resume_writing()
+        elif client.is_alive:
+            client.connection.pause_writing()
 
-    # --- what the pooler does ---
+    def _client_leaves(self, who: int) -> None:
+        """Only the last one leaves, sometimes without a word."""
+        client = self.clients[-1]
+        if client.has_left:
+            return
+        client.has_left = True
+        if who:
+            client.outgoing += Terminate()
+        else:
+            client.connection.connection_lost(None)
 
-    @rule(seconds=st.sampled_from([0.3, 31.0, 700.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.world.clock.now += seconds
-        self.world.dispatcher.sweep()
-
-    @rule(who=WHO)
-    def a_cancel_begins(self, who: int) -> None:
+    def _cancel_begins(self, who: int) -> None:
+        """Note a cancel under way; it is through when everything has arrived."""
         server = self.clients[who].connection.session.server
         if server is not None:
             now = self.world.clock()
@@ -267,12 +254,21 @@ class Traffic(RuleBasedStateMachine):
             request.begin()
             self.cancels.append(request)
 
-    @rule()
-    def a_cancel_is_through(self) -> None:
-        if self.cancels:
-            request = self.cancels.pop(0)
-            next_client = request.end(self.world.clock())
-            self.world.dispatcher.follow_up(request.server, self.world.pool, next_client)
+    def _time_passes(self, who: int) -> None:
+        self.world.clock.now += (0.3, 31.0, 700.0)[who]
+        self.world.dispatcher.sweep()
+
+    def _idle_server_has_a_notification(self, who: int) -> None:
+        for server in self.servers:
+            if server.connection.session.state is ServerState.IDLE:
+                server.outgoing += NOTIFICATION
+
+    def _server_breaks(self, who: int) -> None:
+        for server in self.servers[who : who + 1]:
+            for client in self.clients:
+                if client.connection.session is server.connection.session.client:
+                    client.is_excused = True
+            server.connection.connection_lost(None)
 
     # --- the promises ---
 
@@ -290,7 +286,7 @@ class Traffic(RuleBasedStateMachine):
     def promise_2_an_idle_server_owes_nothing(self) -> None:
         for server in self.servers:
             if server.connection.session.state is ServerState.IDLE:
-                server.read(1_000_000)
+                server.read(EVERYTHING)
                 assert NOTIFICATION.endswith(server.outgoing.replace(NOTIFICATION, b""))
                 assert (server.postgres.status, server.postgres.copying) == ("I", "")
                 assert not server.postgres.is_unsynced
@@ -335,19 +331,20 @@ class Traffic(RuleBasedStateMachine):
         check(self.world.pool)
 
     def _anything_moves(self) -> bool:
-        everything = 1_000_000
-        moves = [self._deliver(client, everything) for client in self.clients]
+        moves = [self._deliver(client, EVERYTHING) for client in self.clients]
         if self.world.logging_in:
-            self.a_server_has_logged_in()
+            self.servers.append(ModelServer(self.world.finish_login()))
             moves.append(True)
+        moves += [server.read(EVERYTHING) for server in self.servers]
+        moves += [self._answer(server, EVERYTHING) for server in self.servers]
         if self.cancels:
-            self.a_cancel_is_through()
+            request = self.cancels.pop(0)
+            next_client = request.end(self.world.clock())
+            self.world.dispatcher.follow_up(request.server, self.world.pool, next_client)
             moves.append(True)
-        moves += [server.read(everything) for server in self.servers]
-        moves += [self._answer(server, everything) for server in self.servers]
         if not any(moves) and self.world.pool.oldest_wait_s(self.world.clock()):
             waiting = len(self.world.pool.clients[ClientState.WAITING])
-            self.time_passes(0.3)
+            self._time_passes(0)
             moves.append(len(self.world.pool.clients[ClientState.WAITING]) < waiting)
         return any(moves)
 
@@ -358,7 +355,7 @@ class RewrittenTraffic(Traffic):
     rewrites = True
 
 
-Traffic.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+Traffic.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 RewrittenTraffic.TestCase.settings = Traffic.TestCase.settings
 TestTraffic = Traffic.TestCase
 TestRewrittenTraffic = RewrittenTraffic.TestCase

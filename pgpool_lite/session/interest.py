@@ -1,0 +1,86 @@
+"""Which backend messages does a server session look at, and of which does it need the whole?
+
+Tables for `framing.scan`: 256 bytes, one per message type, not zero where the session must look.
+Everything that does not merely pass is looked at, unknown types too: they end the session.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgpool_lite.errors import ServerProtocolError
+from pgpool_lite.session.entries import ANSWERS
+from pgpool_lite.wire import codes
+from pgpool_lite.wire.framing import interest_in, message_end
+
+#: A ParameterStatus or CommandComplete is held until it is whole; nothing honest is longer.
+HOLD_LIMIT: Final = 1_048_576
+
+_PASSING: Final = (
+    codes.PARSE_COMPLETE,
+    codes.BIND_COMPLETE,
+    codes.CLOSE_COMPLETE,
+    codes.NOTIFICATION_RESPONSE,
+    codes.COPY_DONE,
+    codes.COPY_DATA,
+    codes.COPY_OUT_RESPONSE,
+    codes.DATA_ROW,
+    codes.EMPTY_QUERY_RESPONSE,
+    codes.FUNCTION_CALL_RESPONSE,
+    codes.NO_DATA,
+    codes.NOTICE_RESPONSE,
+    codes.PARAMETER_DESCRIPTION,
+    codes.PORTAL_SUSPENDED,
+    codes.ROW_DESCRIPTION,
+)
+#: CommandComplete is looked at because it ends a copy, and may say DEALLOCATE ALL.
+INTEREST: Final = interest_in(*(set(range(256)) - set(_PASSING)))
+
+#: An idle server may only send a notice, a notification, a changed parameter, or its last error.
+INTEREST_IDLE: Final = interest_in(
+    *(set(range(256)) - {codes.NOTICE_RESPONSE, codes.NOTIFICATION_RESPONSE})
+)
+
+#: Messages of interest whose body matters; of the others the header is enough.
+NEEDED_WHOLE: Final = interest_in(codes.READY_FOR_QUERY, codes.PARAMETER_STATUS)
+NEEDED_WHOLE_OWN: Final = interest_in(
+    codes.READY_FOR_QUERY, codes.PARAMETER_STATUS, codes.ERROR_RESPONSE
+)
+ALL: Final = bytes([1]) * 256
+
+READY_SIZE: Final = 6
+READY_HEAD: Final = b"Z\0\0\0\5"
+STATUS_IDLE: Final = codes.STATUS_IDLE
+STATUSES: Final = b"ITE"
+
+#: In a segment that is listed message by message, what ends an answer matters as well.
+INTEREST_IN_DETAIL: Final = interest_in(*(set(range(256)) - set(_PASSING)), *ANSWERS)
+#: DEALLOCATE ALL and DISCARD ALL, as the server reports them.
+TAGS_OF_ALL: Final = (b"C\0\0\0\x13DEALLOCATE ALL\0", b"C\0\0\0\x10DISCARD ALL\0")
+#: SQLSTATE and a word of "cached plan must not change result type"; the rest is translated.
+STALE_PLAN: Final = b"\0C0A000\0"
+STALE_PLAN_ROUTINE: Final = b"\0RRevalidateCachedQuery\0"
+
+
+def whole_end(data: bytes, pos: int, needed_whole: bytes) -> int:
+    """Return where the message at `pos` ends, or 0 if more of it is needed to go on."""
+    if len(data) - pos < codes.HEADER_SIZE:
+        return 0
+    after = message_end(data, pos)
+    size = after - pos
+    is_ready = data[pos] == codes.READY_FOR_QUERY
+    if size < codes.HEADER_SIZE or (is_ready and size != READY_SIZE):
+        raise ServerProtocolError(f"server sent message '{chr(data[pos])}' with a wrong length")
+    if after <= len(data) or not needed_whole[data[pos]]:
+        return after
+    if size > HOLD_LIMIT:
+        raise ServerProtocolError(f"server sent message '{chr(data[pos])}' of {size} bytes")
+    return 0
+
+
+def unexpected(message_type: int) -> ServerProtocolError:
+    """Return the error for a message that no server may send here."""
+    name = chr(message_type) if 32 < message_type < 127 else f"0x{message_type:02x}"
+    return ServerProtocolError(
+        "unknown pkt", detail=f"The server sent a message of type '{name}', unexpected here."
+    )

@@ -1,0 +1,181 @@
+"""What is still to be answered, and what does an error undo? The way back of rewritten messages.
+
+The client's `owed` lists one entry per message (`entries`); this keeps what belongs to the entries:
+for each one that changed the books, how to change them back, and for each one that is sure to fail,
+what to say. An answer takes the oldest entry off. An error takes off everything up to the Sync, for
+the server discards all that, and undoes it in reverse.
+
+Books are kept as messages are sent, so what segments in flight have changed is not sure: if one
+fails, it changes back. A message of a later segment that names such a thing waits (`is_unsure`).
+Inside one segment nothing need wait: if the first fails, so does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from pgpool_lite.errors import PgPoolLiteError
+from pgpool_lite.session.entries import (
+    ANSWERED_BY,
+    EXPLAINED,
+    FAKE_ANSWERS,
+    HAS_ERROR,
+    HAS_UNDO,
+    IS_SWALLOWED,
+    IS_UNSENT,
+    REFUSED,
+)
+from pgpool_lite.session.statements import Statement
+from pgpool_lite.wire import backend, codes
+
+if TYPE_CHECKING:
+    from pgpool_lite.session.client import ClientSession
+
+Undo = Callable[[], None]
+
+#: What can be unsure: a client's name for a statement (b"" for the unnamed one), or a statement on
+#: the server at hand.
+Thing = bytes | Statement
+
+_NONE: Final[frozenset[Thing]] = frozenset()
+
+
+class Outstanding:
+    """What belongs to one client's `owed`. Owned by its rewriter."""
+
+    __slots__ = (
+        "_errors",
+        "_session",
+        "_touched",
+        "_undo",
+        "_unsure",
+        "entries",
+        "is_plain",
+        "new_undo",
+    )
+
+    def __init__(self, session: ClientSession) -> None:
+        """Begin with nothing owed."""
+        self._session = session
+        # In the order of the entries that have one; see HAS_UNDO and HAS_ERROR.
+        self._undo: list[Undo] = []
+        self._errors: list[PgPoolLiteError] = []
+        #: Changed by segments in flight, and by the segment at hand. Sets are made when needed.
+        self._unsure: frozenset[Thing] = _NONE
+        self._touched: frozenset[Thing] = _NONE
+        # --- the segment at hand, as far as the read at hand has it ---
+        self.entries = bytearray()
+        self.new_undo: list[Undo] = []
+        #: Nothing is swallowed, made up or to be undone: its Sync can stand for all of it.
+        self.is_plain = True
+
+    # --- on the way to the server ---
+
+    def note(self, entry: int, undo: Undo) -> None:
+        """List a message whose effect on the books an error would undo."""
+        self.entries.append(entry)
+        self.new_undo.append(undo)
+        self.is_plain = False
+
+    def note_error(self, entry: int, error: PgPoolLiteError) -> None:
+        """List a message that will fail, and what to say then."""
+        self.entries.append(entry)
+        self._errors.append(error)
+        self.is_plain = False
+
+    def note_copy_end(self, message_type: int) -> None:
+        """List a CopyDone or CopyFail, a mark between the others."""
+        self.entries.append(message_type)
+        self.is_plain = False
+
+    def end_segment(self, message_type: int, *, is_whole: bool) -> None:
+        """List a Sync, or a Query or FunctionCall in its place; the segment is over.
+
+        `is_whole`: it began in the read at hand.
+        """
+        if is_whole and self.is_plain and message_type == codes.SYNC:
+            self.entries.clear()
+            self.new_undo.clear()
+        else:
+            self.list_entries()
+        self._session.owed.append(message_type)
+        self.is_plain = True
+        if self._touched:
+            self._unsure |= self._touched
+            self._touched = _NONE
+
+    def list_entries(self) -> None:
+        """List the segment at hand message by message: it is not plain, or not over."""
+        if self.entries:
+            self._session.owed += self.entries
+            self._undo += self.new_undo
+            self.entries.clear()
+            self.new_undo.clear()
+
+    # --- what is sure ---
+
+    def is_sure(self) -> bool:
+        """Say whether every segment that has ended is answered."""
+        owed = self._session.owed
+        return not owed or (owed.find(codes.SYNC) < 0 and owed.find(codes.QUERY) < 0)
+
+    def settle(self) -> None:
+        """Note that everything is sure."""
+        self._unsure = _NONE
+
+    def touch(self, thing: Thing) -> None:
+        """Note that the segment at hand changes the books about `thing`."""
+        self._touched |= {thing}
+
+    def is_unsure(self, *things: Thing | None) -> bool:
+        """Say whether what the books say about one of them hangs on earlier segments' answers."""
+        if not self._unsure:
+            return False
+        return any(thing in self._unsure and thing not in self._touched for thing in things)
+
+    # --- on the way back ---
+
+    def take_unsent(self) -> bytes:
+        """Take off what the server was not asked for; return the answers to make up."""
+        owed = self._session.owed
+        made_up = b""
+        while owed and IS_UNSENT[owed[0]]:
+            made_up += FAKE_ANSWERS[owed[0]]
+            del self._undo[0]
+            del owed[0]
+        return made_up
+
+    def answered(self, message_type: int) -> bool:
+        """Take off the entry that a message answers, if it does; say whether to swallow it."""
+        owed = self._session.owed
+        entry = owed[0]
+        if entry not in ANSWERED_BY[message_type]:
+            return False
+        del owed[0]
+        if HAS_UNDO[entry]:
+            del self._undo[0]
+        if HAS_ERROR[entry]:
+            del self._errors[0]
+        return bool(IS_SWALLOWED[entry])
+
+    def failed(self, message: bytes) -> bytes | None:
+        """Undo what the segment being answered has changed, up to its Sync.
+
+        Return an ErrorResponse to show in place of the server's, if there is a better one.
+        """
+        owed = self._session.owed
+        better = None
+        if owed[0] == REFUSED:
+            better = backend.error_response(self._errors[0], severity="ERROR")
+        elif owed[0] == EXPLAINED:
+            better = backend.explained(message, self._errors[0])
+        sync = owed.find(codes.SYNC)
+        cleared = owed[:sync] if sync >= 0 else owed[:]
+        undo_count = sum(HAS_UNDO[entry] for entry in cleared)
+        undos = self._undo[:undo_count]
+        del self._undo[:undo_count]
+        del self._errors[: sum(HAS_ERROR[entry] for entry in cleared)]
+        for undo in reversed(undos):
+            undo()
+        return better

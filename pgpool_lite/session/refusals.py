@@ -1,0 +1,108 @@
+"""Which prepared statements are refused, and in which words?
+
+Each refusal names the statement and the client in DETAIL and the driver's switch in HINT. A refusal
+that PgBouncer answers by closing the client is raised; one after which the client goes on is
+returned, to be said by PostgreSQL's own failure of the segment (`renaming`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pgpool_lite.errors import ClientError
+from pgpool_lite.session import advice
+from pgpool_lite.session.statements import ClientStatements
+
+#: What one client may have prepared at a time: names, and bytes of names and texts.
+MAX_CLIENT_STATEMENTS: Final = 10_000
+MAX_CLIENT_BYTES: Final = 64 * 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRules:
+    """How prepared statements are treated in one pool."""
+
+    #: Named statements are refused (`prepared_statements = reject`).
+    rejects: bool = False
+    #: Statements kept on one server; PgBouncer's max_prepared_statements.
+    limit: int = 200
+    #: Answer 42P05 and 26000 and go on, as PostgreSQL does; PgBouncer closes the client.
+    answers_like_postgres: bool = False
+
+
+def of_parse(
+    rules: StatementRules, book: ClientStatements, client_id: int, name: bytes, size: int
+) -> ClientError | None:
+    """Return why a named Parse of `size` bytes is refused, None if it is not."""
+    shown = _shown(name)
+    if rules.rejects:
+        return ClientError(
+            f'named prepared statement "{shown}" refused',
+            sqlstate="0A000",
+            detail="The pooler runs with prepared_statements = reject: in transaction pooling the"
+            " next transaction may have another server, which does not know the name.",
+            hint=advice.hint(shown),
+        )
+    if name in book.names:
+        return _duplicate(rules, client_id, shown)
+    if len(book.names) >= MAX_CLIENT_STATEMENTS or book.size + size > MAX_CLIENT_BYTES:
+        return ClientError(
+            "too many prepared statements",
+            sqlstate="53400",
+            detail=f"One client may have {MAX_CLIENT_STATEMENTS} prepared statements and"
+            f" {MAX_CLIENT_BYTES >> 20} MiB of their texts at a time.",
+            hint="Close statements that are no longer needed.",
+        )
+    return None
+
+
+def _duplicate(rules: StatementRules, client_id: int, shown: str) -> ClientError:
+    detail = f'This client (C-0x{client_id:x}) has prepared "{shown}" before and not closed it.'
+    if rules.answers_like_postgres:
+        return ClientError(
+            f'prepared statement "{shown}" already exists',
+            sqlstate="42P05",
+            detail=detail,
+            hint=advice.hint(shown),
+        )
+    raise ClientError(
+        "prepared statement name is already in use", detail=detail, hint=advice.hint(shown)
+    )
+
+
+def of_unknown(rules: StatementRules, client_id: int, name: bytes) -> ClientError:
+    """Return what to add to the server's error about a name that the client has not prepared."""
+    shown = _shown(name)
+    error = ClientError(
+        "prepared statement did not exist",
+        detail=f'This client (C-0x{client_id:x}) has not prepared "{shown}" through the protocol,'
+        " or has closed it.",
+        hint=advice.hint(shown),
+    )
+    if not rules.answers_like_postgres and not rules.rejects:
+        raise error
+    return error
+
+
+def of_unknown_to_servers(name: bytes, explained: ClientError) -> ClientError:
+    """Return PostgreSQL's words for an unknown name that must not be tried on a server."""
+    return ClientError(
+        f'prepared statement "{_shown(name)}" does not exist',
+        sqlstate="26000",
+        detail=explained.detail,
+        hint=explained.hint,
+    )
+
+
+def of_unnamed_too_large() -> ClientError:
+    """Return why an unnamed statement cannot follow its client to another server."""
+    return ClientError(
+        "unnamed prepared statement too large to follow its client",
+        sqlstate="54000",
+        hint="Send Parse and Bind in one batch, or keep them in one transaction.",
+    )
+
+
+def _shown(name: bytes) -> str:
+    return name[:64].decode("utf-8", "replace")

@@ -1,0 +1,401 @@
+"""What becomes of one message that names a prepared statement? HOT for extended queries.
+
+HOT rule: only the names are looked at; what stands behind them passes as it came.
+
+`Renaming.take` looks at one message of a segment and says what to do with it: keep it, put
+something in its place, or stop here. The books change as it goes, and how to change them back is
+noted in `Outstanding`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from pgpool_lite.errors import ClientError, ClientProtocolError
+from pgpool_lite.session import refusals
+from pgpool_lite.session.entries import (
+    EXPLAINED,
+    FAKE_CLOSE,
+    FAKE_PARSE,
+    MARK,
+    NAMED_PARSE,
+    OWN_CLOSE,
+    OWN_PARSE,
+    REFUSED,
+)
+from pgpool_lite.session.meaning import HOLD_LIMIT
+from pgpool_lite.session.outstanding import Outstanding, Undo
+from pgpool_lite.session.refusals import StatementRules
+from pgpool_lite.session.statements import (
+    SERVER_NAME_PREFIX,
+    ClientStatements,
+    ParseCounters,
+    ServerStatements,
+    Statement,
+    StatementRegistry,
+)
+from pgpool_lite.wire import codes
+from pgpool_lite.wire.frontend import encode
+
+if TYPE_CHECKING:
+    from pgpool_lite.session.client import ClientSession
+
+# What is to be done with a message.
+KEEP: Final = 0
+CHANGED: Final = 1  # `changed` goes in place of its bytes up to `resume`
+MORE: Final = 2  # its names have not arrived yet
+WAIT: Final = 3  # what it names hangs on answers that are still out
+
+#: A named Parse is held whole, for its text is looked up. Longer ones are refused.
+MAX_PARSE: Final = 4 * 1_048_576
+#: A header and the two names of a Bind; PostgreSQL truncates names to 63 bytes.
+MAX_NAMES: Final = 140_000
+
+#: A Bind that fails on every server (26000), sent in place of what we refuse: so PostgreSQL itself
+#: skips to the Sync and fails the transaction, as it would have; only the words become ours.
+_NOWHERE: Final = encode(codes.BIND, b"\0pgpool_lite refuses this\0" + bytes(6))
+_CLOSE_UNNAMED: Final = encode(codes.CLOSE, b"S\0")
+#: Stands for an unnamed statement that was streamed; no text begins with a zero byte.
+_TOO_LARGE: Final = b"\0too large to keep"
+
+_LENGTH: Final = Struct("!i")
+_STATEMENT: Final = ord("S")
+_UNNAMED: Final = b""
+
+
+class Renaming:
+    """The messages of one client that name prepared statements. Owned by its rewriter."""
+
+    __slots__ = (
+        "_counters",
+        "_outstanding",
+        "_registry",
+        "_rules",
+        "_session",
+        "_used",
+        "book",
+        "changed",
+        "resume",
+        "server_book",
+    )
+
+    def __init__(
+        self,
+        session: ClientSession,
+        outstanding: Outstanding,
+        registry: StatementRegistry,
+        rules: StatementRules,
+        counters: ParseCounters,
+    ) -> None:
+        """Keep the book of a client that has prepared nothing yet."""
+        self._session = session
+        self._outstanding = outstanding
+        self._registry = registry
+        self._rules = rules
+        self._counters = counters
+        self.book = ClientStatements(registry)
+        #: Statements bound since everything was last answered: one of them may prove stale.
+        self._used: list[Statement] = []
+        # --- the message at hand ---
+        #: The book of the server that the client is linked to.
+        self.server_book = ServerStatements(registry)
+        #: After CHANGED: what to send, and where in the read to go on.
+        self.changed = b""
+        self.resume = 0
+
+    def take(self, message_type: int, data: bytes, pos: int, after: int, is_whole: bool) -> int:
+        """Say what is to be done with the message of a segment at `pos`.
+
+        `after` is where it ends, maybe beyond `data`; `is_whole`: the segment began in this read.
+        Raises ClientError for what ends the client.
+        """
+        if message_type == codes.BIND:
+            return self._bind(data, pos, after)
+        if message_type == codes.EXECUTE:
+            self._outstanding.entries.append(codes.EXECUTE)
+            return KEEP
+        if message_type == codes.PARSE:
+            return self._parse(data, pos, after, is_whole)
+        return self._describe_or_close(message_type, data, pos, after)
+
+    # --- whose names are where ---
+
+    def _bind(self, data: bytes, pos: int, after: int) -> int:
+        limit = min(after, len(data))
+        portal_end = data.find(0, pos + codes.HEADER_SIZE, limit)
+        name_end = data.find(0, portal_end + 1, limit) if portal_end >= 0 else -1
+        if name_end < 0:
+            return self._need_more("Bind", data, pos, after, MAX_NAMES)
+        if name_end == portal_end + 1:
+            outcome = self._use_unnamed(codes.BIND, pos)
+        else:
+            outcome = self._use_named(codes.BIND, data, pos, portal_end + 1, name_end)
+        self._counters.bind_count += outcome != WAIT
+        return outcome
+
+    def _describe_or_close(self, message_type: int, data: bytes, pos: int, after: int) -> int:
+        if after > len(data):
+            return self._need_more("Describe or Close", data, pos, after, MAX_NAMES)
+        name_start = pos + codes.HEADER_SIZE + 1
+        if after <= name_start or data.find(0, name_start, after) != after - 1:
+            name = "Describe" if message_type == codes.DESCRIBE else "Close"
+            raise ClientProtocolError(f"broken {name} packet")
+        is_unnamed = name_start == after - 1
+        if data[name_start - 1] != _STATEMENT:
+            self._outstanding.entries.append(message_type)
+            return KEEP
+        if message_type == codes.CLOSE:
+            return self._close(data[name_start : after - 1], pos, after)
+        if is_unnamed:
+            return self._use_unnamed(codes.DESCRIBE, pos)
+        return self._use_named(codes.DESCRIBE, data, pos, name_start, after - 1)
+
+    def _need_more(self, name: str, data: bytes, pos: int, after: int, limit: int) -> int:
+        """Wait for more of a message, if that may help."""
+        if after <= len(data):
+            raise ClientProtocolError(f"broken {name} packet")
+        if len(data) - pos > limit:
+            raise ClientProtocolError(f"{name} packet too large to be looked at", sqlstate="54000")
+        return MORE
+
+    # --- using a statement ---
+
+    def _use_named(
+        self, message_type: int, data: bytes, pos: int, name_start: int, name_end: int
+    ) -> int:
+        """Replace the name in a Bind or Describe, and see that the server has the statement."""
+        name = data[name_start:name_end]
+        statement = self.book.names.get(name)
+        if self._outstanding.is_unsure(name, statement):
+            return WAIT
+        if statement is None:
+            return self._unknown(message_type, name, pos)
+        own_parse = b""
+        if self.server_book.has(statement):
+            statement.hits += 1
+        else:
+            own_parse = self._prepare(statement, OWN_PARSE)
+        self._outstanding.entries.append(message_type)
+        if message_type == codes.BIND:
+            self._used.append(statement)
+        (length,) = _LENGTH.unpack_from(data, pos + 1)
+        new_name = statement.name
+        self.changed = b"".join(
+            (
+                own_parse,
+                data[pos : pos + 1],
+                _LENGTH.pack(length + len(new_name) - len(name)),
+                data[pos + codes.HEADER_SIZE : name_start],
+                new_name,
+            )
+        )
+        self.resume = name_end
+        return CHANGED
+
+    def _use_unnamed(self, message_type: int, pos: int) -> int:
+        """See that the server's unnamed statement is this client's before it is named."""
+        if self._outstanding.is_unsure(_UNNAMED):
+            return WAIT
+        server_book = self.server_book
+        mine = self.book.unnamed
+        if mine is server_book.unnamed:
+            self._outstanding.entries.append(message_type)
+            return KEEP
+        if mine is not None and mine.startswith(_TOO_LARGE):
+            raise refusals.of_unnamed_too_large()
+        theirs = server_book.unnamed
+        server_book.unnamed = mine
+        self._outstanding.touch(_UNNAMED)
+        if mine is None:  # the server must say that there is none, not run somebody else's
+
+            def put_back() -> None:
+                server_book.unnamed = theirs
+
+            self._outstanding.note(OWN_CLOSE, put_back)
+            self.changed = _CLOSE_UNNAMED
+        else:
+            self._outstanding.note(OWN_PARSE, server_book.forget_unnamed)
+            self.changed = encode(codes.PARSE, b"\0" + mine)
+            self._counters.server_parse_count += 1
+        self._outstanding.entries.append(message_type)
+        self.resume = pos
+        return CHANGED
+
+    # --- preparing ---
+
+    def _parse(self, data: bytes, pos: int, after: int, is_whole: bool) -> int:
+        limit = min(after, len(data))
+        name_start = pos + codes.HEADER_SIZE
+        name_end = data.find(0, name_start, limit)
+        if name_end < 0:
+            return self._need_more("Parse", data, pos, after, MAX_NAMES)
+        if name_end == name_start:
+            return self._parse_unnamed(data, pos, after, is_whole)
+        if after > limit:
+            return self._need_more("Parse", data, pos, after, MAX_PARSE)
+        name, key = data[name_start:name_end], data[name_end + 1 : after]
+        if data.find(0, name_end + 1, after) < 0:
+            raise ClientProtocolError("broken Parse packet")
+        if self._outstanding.is_unsure(name, self._registry.find(key)):
+            return WAIT
+        self._counters.client_parse_count += 1
+        refusal = refusals.of_parse(
+            self._rules, self.book, self._session.id, name, len(name) + len(key)
+        )
+        if refusal is not None:
+            return self._refuse(refusal, after)
+        self.resume = after
+        return self._parse_named(name, self._registry.find_or_make(key))
+
+    def _parse_named(self, name: bytes, statement: Statement) -> int:
+        book = self.book
+        book.add(name, statement)
+        self._outstanding.touch(name)
+        if self.server_book.has(statement):
+            statement.hits += 1
+            self._outstanding.note(FAKE_PARSE, lambda: book.remove_if(name, statement))
+            self.changed = b""
+        else:
+            self.changed = self._prepare(
+                statement, NAMED_PARSE, lambda: book.remove_if(name, statement)
+            )
+        return CHANGED
+
+    def _parse_unnamed(self, data: bytes, pos: int, after: int, is_whole: bool) -> int:
+        """Remember the unnamed statement, so that it can follow; it is sent as it came."""
+        if after <= len(data):
+            key = data[pos + codes.HEADER_SIZE + 1 : after]
+        elif after - pos <= HOLD_LIMIT:
+            return MORE
+        else:
+            key = _TOO_LARGE + bytes(1)  # an object of its own; see _use_unnamed
+        book, server_book = self.book, self.server_book
+        mine, theirs = book.unnamed, server_book.unnamed
+        book.unnamed = server_book.unnamed = key
+
+        def undo() -> None:
+            if book.unnamed is key:
+                book.unnamed = mine
+            if server_book.unnamed is key:
+                server_book.unnamed = theirs
+
+        # At the head of a whole segment with nothing in flight, its failure shows by itself: the
+        # error is the first answer (`failed_plain`). Elsewhere it must be listed.
+        if self._outstanding.entries or self._session.owed or not is_whole:
+            self._outstanding.is_plain = False
+        self._outstanding.touch(_UNNAMED)
+        self._outstanding.entries.append(codes.PARSE)
+        self._outstanding.new_undo.append(undo)
+        return KEEP
+
+    def _prepare(self, statement: Statement, entry: int, also_undo: Undo | None = None) -> bytes:
+        """Return the Parse that gives the server a statement, behind a Close that makes room."""
+        server_book = self.server_book
+        statement.misses += 1
+        self._counters.server_parse_count += 1
+        message = b""
+        if statement in server_book.held:
+            message += self._close_on_server(statement)  # under a name of before a migration
+        while len(server_book.held) >= max(self._rules.limit, 1):
+            message += self._close_on_server(server_book.oldest())
+        server_book.add(statement)
+        self._outstanding.touch(statement)
+
+        def undo() -> None:
+            server_book.remove(statement)
+            if also_undo is not None:
+                also_undo()
+
+        self._outstanding.note(entry, undo)
+        return message + encode(codes.PARSE, statement.name + b"\0" + statement.key)
+
+    def _close_on_server(self, statement: Statement) -> bytes:
+        server_book = self.server_book
+        name = server_book.remove(statement)
+        assert name is not None
+        self._outstanding.touch(statement)
+        self._outstanding.note(OWN_CLOSE, lambda: server_book.put_back(statement, name))
+        return encode(codes.CLOSE, b"S" + name + b"\0")
+
+    def _close(self, name: bytes, pos: int, after: int) -> int:
+        """Close the client's statement; the server keeps a named one, for others."""
+        if not name:
+            self.drop_unnamed()
+            self._outstanding.entries.append(codes.CLOSE)
+            return KEEP
+        if self._outstanding.is_unsure(name):
+            return WAIT
+        self._outstanding.touch(name)
+        book = self.book
+        statement = book.remove(name)
+
+        def undo() -> None:
+            if statement is not None and name not in book.names:
+                book.add(name, statement)
+
+        self._outstanding.note(FAKE_CLOSE, undo)
+        self.changed = b""
+        self.resume = after
+        return CHANGED
+
+    # --- saying no ---
+
+    def _unknown(self, message_type: int, name: bytes, pos: int) -> int:
+        """Let the server say that there is no such statement, or close the client for it."""
+        error = refusals.of_unknown(self._rules, self._session.id, name)
+        if not name.startswith(SERVER_NAME_PREFIX):
+            self._outstanding.note_error(EXPLAINED, error)
+            return KEEP
+        # A server might have it, for somebody else.
+        refusal = refusals.of_unknown_to_servers(name, error)
+        self._outstanding.note_error(REFUSED, refusal)
+        self._outstanding.entries.append(message_type)
+        self.changed = _NOWHERE  # and then the message itself, which the server discards
+        self.resume = pos
+        return CHANGED
+
+    def _refuse(self, refusal: ClientError, after: int) -> int:
+        """Send what is sure to fail in place of a message; the answer becomes `refusal`."""
+        self._outstanding.note_error(REFUSED, refusal)
+        self.changed = _NOWHERE
+        self.resume = after
+        return CHANGED
+
+    # --- the unnamed statement, and what a migration made stale ---
+
+    def drop_unnamed(self) -> None:
+        """Note that the unnamed statement goes: by a Query, or by Close."""
+        self._outstanding.touch(_UNNAMED)
+        book, server_book = self.book, self.server_book
+        mine, theirs = book.unnamed, server_book.unnamed
+        book.unnamed = server_book.unnamed = None
+        if not self._session.unsynced:
+            return
+
+        def undo() -> None:
+            if book.unnamed is None:
+                book.unnamed = mine
+            if server_book.unnamed is None:
+                server_book.unnamed = theirs
+
+        self._outstanding.note(MARK, undo)
+
+    def forget_unnamed(self) -> None:
+        """Note that this client's unnamed statement is gone, here and on the server."""
+        self.book.unnamed = None
+        self.server_book.unnamed = None
+
+    def forget_used(self) -> None:
+        """Note that everything is answered: what was bound until now was not stale."""
+        self._used.clear()
+
+    def renew_used(self) -> None:
+        """Have the statements just bound prepared anew everywhere: a migration changed them."""
+        for statement in self._used:
+            self._registry.renew(statement)
+
+    def deallocated_all(self) -> None:
+        """Note that the server has dropped all named statements: DEALLOCATE ALL, DISCARD ALL."""
+        self.book.clear()
+        self.server_book.clear()

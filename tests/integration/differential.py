@@ -1,0 +1,278 @@
+"""How is one conversation held twice, with PostgreSQL directly and through the pooler?
+
+A case is a list of `Step`s: frontend messages, and what is no message: waiting for the answers,
+a cut between two reads, another client at work. Wherever a case waits with no transaction open,
+the next message finds another server: the pool has three, takes the one that is idle longest, and
+other clients turn the round further and leave their own statements behind.
+
+Names and texts carry the number of the case, so that cases do not know each other's statements.
+Used by the tests named `test_prepared_*`; says nothing of what PostgreSQL should answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+
+from pgpool_lite.pooler import Pooler
+from tests.integration.conftest import Address, Connect
+from tests.wire_client import WireClient
+from tests.wire_messages import (
+    BackendMessage,
+    Bind,
+    ClosePortal,
+    CloseStatement,
+    DescribePortal,
+    DescribeStatement,
+    Execute,
+    Flush,
+    Parse,
+    Query,
+    Sync,
+)
+
+SERVERS = 3
+# An answer that is not there after so long is missing; the tests' usual patience would make
+# hypothesis' search for a smaller case of a hang very long.
+HUNG_S = 8.0
+# How many cases a connection serves before it starts with nothing prepared again.
+CASES_PER_CLEARING = 200
+
+
+class Kind(Enum):
+    """What a step is for its segment."""
+
+    EXTENDED = auto()  # opens one
+    END = auto()  # Sync or Query: ends one
+    WAIT = auto()  # ends one if it is open, then awaits all answers
+    CUT = auto()  # what follows comes in a read of its own
+    CUT_INSIDE = auto()  # the next message comes in two reads
+    OTHER = auto()  # another client sends this, and awaits its answer
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happens in a case; `build` takes the case's number."""
+
+    kind: Kind
+    shown: str
+    build: Callable[[str], bytes]
+
+    def __repr__(self) -> str:
+        return self.shown
+
+
+def _nothing(_: str) -> bytes:
+    return b""
+
+
+def _numbered(name: str, number: str) -> str:
+    return name and name + number
+
+
+def parse(sql: str, name: str = "") -> Step:
+    def build(number: str) -> bytes:
+        return Parse(f"{sql} --{number}", _numbered(name, number))
+
+    return Step(Kind.EXTENDED, f"Parse({sql!r}, {name!r})", build)
+
+
+def bind(*values: str, statement: str = "", portal: str = "") -> Step:
+    def build(number: str) -> bytes:
+        return Bind(*values, statement=_numbered(statement, number), portal=portal)
+
+    shown = f"Bind({', '.join(map(repr, values))}, statement={statement!r}, portal={portal!r})"
+    return Step(Kind.EXTENDED, shown.replace("(, ", "("), build)
+
+
+def _of_statement(function: Callable[[str], bytes], name: str) -> Step:
+    def build(number: str) -> bytes:
+        return function(_numbered(name, number))
+
+    return Step(Kind.EXTENDED, f"{function.__name__}({name!r})", build)
+
+
+describe_statement = partial(_of_statement, DescribeStatement)
+close_statement = partial(_of_statement, CloseStatement)
+
+
+def _fixed(kind: Kind, shown: str, data: bytes) -> Step:
+    return Step(kind, shown, lambda _: data)
+
+
+def describe_portal(name: str = "") -> Step:
+    return _fixed(Kind.EXTENDED, f"DescribePortal({name!r})", DescribePortal(name))
+
+
+def close_portal(name: str = "") -> Step:
+    return _fixed(Kind.EXTENDED, f"ClosePortal({name!r})", ClosePortal(name))
+
+
+def execute(portal: str = "", limit: int = 0) -> Step:
+    return _fixed(Kind.EXTENDED, f"Execute({portal!r}, {limit})", Execute(portal, limit))
+
+
+def query(sql: str) -> Step:
+    return _fixed(Kind.END, f"Query({sql!r})", Query(sql))
+
+
+def other(shown: str, build: Callable[[str], bytes]) -> Step:
+    return Step(Kind.OTHER, f"OTHER({shown})", build)
+
+
+SYNC = _fixed(Kind.END, "Sync()", Sync())
+FLUSH = _fixed(Kind.EXTENDED, "Flush()", Flush())
+WAIT = Step(Kind.WAIT, "WAIT", _nothing)
+CUT = Step(Kind.CUT, "CUT", _nothing)
+CUT_INSIDE = Step(Kind.CUT_INSIDE, "CUT_INSIDE", _nothing)
+
+
+class Batch:
+    """What a case says between two waits: one write to PostgreSQL, some to the pooler."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = [b""]
+        # Whether a segment is open behind what is here.
+        self.is_open = False
+        # Whether the next message is to be cut in two.
+        self.cuts_next = False
+        # For each Sync and each Query in order: whether it is a Query inside of a segment, which
+        # PostgreSQL skips if something before it failed.
+        self.endings: list[bool] = []
+
+    def add(self, step: Step, number: str) -> None:
+        data = step.build(number)
+        if step.kind is Kind.END:
+            self.endings.append(self.is_open and step is not SYNC)
+        self.is_open = step.kind is Kind.EXTENDED
+        if self.cuts_next:
+            half = len(data) // 2
+            self.pieces[-1] += data[:half]
+            self.pieces.append(data[half:])
+            self.cuts_next = False
+        else:
+            self.pieces[-1] += data
+
+
+class TwoConversations:
+    """One client of PostgreSQL, one of the pooler, and others that are there too."""
+
+    def __init__(self, pooler: Pooler, postgres: Address, connect: Connect) -> None:
+        self._pooler = pooler
+        self._postgres = postgres
+        self._connect = connect
+        # None before the first case and after one that failed.
+        self._clients: tuple[WireClient, WireClient, WireClient] | None = None
+        # Number of the case at hand.
+        self._number = 0
+        # How many cases each connection has served.
+        self._served = 0
+
+    async def hold(self, steps: Sequence[Step]) -> None:
+        """Go through a case; fail where the two conversations differ."""
+        direct, pooled, others = self._clients or await self._open()
+        self._clients = None  # until the case has come to a good end
+        self._number += 1
+        self._served += 1
+        number = str(self._number)
+        batch = Batch()
+        for step in self._prelude(steps):
+            if step.kind is Kind.OTHER:
+                await others.send(step.build(number), Sync())
+                await others.until_ready(1)
+            elif step.kind is Kind.WAIT:
+                await self._exchange(direct, pooled, batch)
+                batch = Batch()
+            elif step.kind is Kind.CUT:
+                batch.pieces.append(b"")
+            elif step.kind is Kind.CUT_INSIDE:
+                batch.cuts_next = True
+            else:
+                batch.add(step, number)
+        self._clients = direct, pooled, others
+
+    def _prelude(self, steps: Sequence[Step]) -> list[Step]:
+        """Return the steps between one that ends what the last case left, and one that waits."""
+        clearing = "DEALLOCATE ALL" if self._served % CASES_PER_CLEARING == 0 else "SELECT 1"
+        return [query("ROLLBACK"), query(clearing), WAIT, *steps, WAIT]
+
+    async def _open(self) -> tuple[WireClient, WireClient, WireClient]:
+        """Connect afresh, and have the pool open all its servers."""
+        self._served = 0
+        clients = [await self._connect(self._pooler) for _ in range(SERVERS)]
+        for client in clients:
+            assert (await client.query("BEGIN"))[-1] == "Z T"
+        for client in clients:
+            await client.query("COMMIT")
+        return await self._connect(self._postgres), clients[0], clients[1]
+
+    async def _exchange(self, direct: WireClient, pooled: WireClient, batch: Batch) -> None:
+        """Send a batch on both sides and compare the answers."""
+        if batch.is_open:
+            batch.add(SYNC, "")
+        if not batch.endings:
+            return
+        await direct.send(*batch.pieces)
+        for piece in batch.pieces:
+            if piece:
+                await pooled.send(piece)
+                await asyncio.sleep(0)
+        expected = await _answers(direct, batch.endings)
+        try:
+            seen = await _answers(pooled, batch.endings)
+        except TimeoutError:
+            raise AssertionError(f"no answer in place of {_transcript(expected)}") from None
+        assert are_alike(expected, seen), explain(expected, seen)
+
+
+async def _answers(client: WireClient, endings: Sequence[bool]) -> list[BackendMessage]:
+    """Return everything up to the ReadyForQuery of the last ending."""
+    messages: list[BackendMessage] = []
+    async with asyncio.timeout(HUNG_S):
+        for is_inside in endings:
+            answer = await client.messages_until_ready()
+            messages += answer
+            if is_inside and _is_of_segment(answer):
+                continue
+    return messages
+
+
+# What differs, and may: see docs/prepared-statements.md.
+_STATEMENT_NAME = re.compile(r'prepared statement "[^"]*"')
+_SOURCE_FIELDS = frozenset("FLR")
+_ADDED_FIELDS = frozenset("DH")
+
+
+def are_alike(expected: Sequence[BackendMessage], seen: Sequence[BackendMessage]) -> bool:
+    """Say whether a client could not tell the two apart, but for the words of help in errors."""
+    return len(expected) == len(seen) and all(map(_is_alike, expected, seen))
+
+
+def _is_alike(expected: BackendMessage, seen: BackendMessage) -> bool:
+    if expected.type != "E" or seen.type != "E":
+        return expected == seen
+    wanted, found = _fields(expected), _fields(seen)
+    added = found.keys() - wanted.keys()
+    return added <= _ADDED_FIELDS and wanted == {key: found.get(key) for key in wanted}
+
+
+def _fields(message: BackendMessage) -> dict[str, str]:
+    """Return what an error says, without statement names and places in PostgreSQL's source."""
+    return {
+        field: _STATEMENT_NAME.sub("prepared statement", value)
+        for field, value in message.fields.items()
+        if field not in _SOURCE_FIELDS
+    }
+
+
+def explain(expected: Sequence[BackendMessage], seen: Sequence[BackendMessage]) -> str:
+    """Say what differs."""
+    return f"\n  PostgreSQL: {_transcript(expected)}\n  pooler:     {_transcript(seen)}"
+
+
+def _transcript(messages: Sequence[BackendMessage]) -> str:
+    return " · ".join(map(str, messages))
