@@ -24,6 +24,7 @@ from pgpool_lite.config.databases import (
 from pgpool_lite.config.effect import (
     NO_PEERS,
     database_keys_without_effect,
+    refuse_unkept_promises,
     settings_without_effect,
 )
 from pgpool_lite.config.ini import Located, Section, read_ini
@@ -74,6 +75,7 @@ def load(path: Path) -> Config:
     warnings = [*_forgotten_settings(sections), *unknown_keys, *settings_without_effect(settings)]
     for database in databases.values():
         warnings += database_keys_without_effect(database)
+    refuse_unkept_promises(settings, databases.values())
     if peers:
         warnings.append(NO_PEERS)
     return Config(
@@ -92,7 +94,8 @@ def config_for_url(url: str, /, **settings: object) -> Config:
     """Return the configuration that forwards every database to the URL's server.
 
     All clients become the URL's user there. With a password in the URL, clients have to know it
-    and say it by SCRAM; without one, anybody may come in. Keywords are settings, and win.
+    and say it by SCRAM; without one, anybody may come in, under any name. Keywords are settings,
+    and win.
     """
     database, url_warnings = parse_url(url)
     if database.name == RESERVED_DATABASE:
@@ -105,6 +108,7 @@ def config_for_url(url: str, /, **settings: object) -> Config:
         "admin_users": [user],
     }
     chosen = with_keywords(Settings(), {**kind_defaults, **settings})
+    refuse_unkept_promises(chosen, [database])
     return Config(
         settings=chosen,
         databases={database.name: database},

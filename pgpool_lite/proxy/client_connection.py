@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import ClientError
 from pgpool_lite.pool.pool import Pool
-from pgpool_lite.proxy.addresses import peer_address
+from pgpool_lite.proxy.sockets import peer_address
 from pgpool_lite.session.client import CUT, RELAY, REWRITE, SETTLED, ClientSession
 from pgpool_lite.session.refusals import StatementRules
 from pgpool_lite.session.rewriter import Rewriter

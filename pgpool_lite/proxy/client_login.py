@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from pgpool_lite.errors import ClientError, ClientProtocolError, LimitReached
 from pgpool_lite.pool.admission import Admission, reject_unreported
 from pgpool_lite.pool.pool import Pool
-from pgpool_lite.proxy.addresses import peer_address
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.dispatcher import cached_failure
+from pgpool_lite.proxy.sockets import peer_address
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.client_login import ClientLogin, Step
 from pgpool_lite.session.server import ServerSession
@@ -57,7 +57,7 @@ class ClientLoginConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there is no room for one more socket."""
         self._transport = transport
-        refusal = self._runtime.doorway.enter(self, transport)
+        refusal = self._runtime.doorway.enter(self, transport, self._runtime.settings)
         if refusal is not None:
             self.refuse(refusal)
 

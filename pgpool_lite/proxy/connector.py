@@ -14,8 +14,8 @@ from pgpool_lite.config import DatabaseSettings
 from pgpool_lite.errors import ServerError, ServerLoginFailed
 from pgpool_lite.pool.cancel import CancelRequest
 from pgpool_lite.pool.pool import Pool
-from pgpool_lite.proxy.addresses import own_address, peer_address
 from pgpool_lite.proxy.server_connection import ServerConnection
+from pgpool_lite.proxy.sockets import keep_alive, own_address, peer_address
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.server_login import ServerLogin
 from pgpool_lite.session.statements import ServerStatements
@@ -154,6 +154,7 @@ class ServerLoginConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Introduce ourselves."""
         self._transport = transport
+        keep_alive(transport, self._runtime.settings)
         self._runtime.log.server_opened(self._server, self._pool, own_address(transport))
         transport.write(self._login.start())
 

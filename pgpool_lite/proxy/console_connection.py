@@ -22,8 +22,8 @@ from pgpool_lite.console.session import ConsoleSession
 from pgpool_lite.errors import ClientError
 from pgpool_lite.pool.admission import Admission
 from pgpool_lite.pool.registry import Registry
-from pgpool_lite.proxy.addresses import own_address, peer_address
 from pgpool_lite.proxy.logs import LOGGER
+from pgpool_lite.proxy.sockets import own_address, peer_address
 from pgpool_lite.wire.backend import error_response
 from pgpool_lite.wire.frontend import CancelKey
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pgpool_lite.config import Settings
 from pgpool_lite.errors import ConfigError, LimitReached
 from pgpool_lite.proxy.logs import LOGGER
+from pgpool_lite.proxy.sockets import keep_alive
 
 if TYPE_CHECKING:
     from pgpool_lite.proxy.client_login import ClientLoginConnection
@@ -97,10 +98,11 @@ class Doorway:
         self._socket_paths.clear()
 
     def enter(
-        self, client: ClientLoginConnection, transport: asyncio.Transport
+        self, client: ClientLoginConnection, transport: asyncio.Transport, settings: Settings
     ) -> LimitReached | None:
         """Take note of a new connection; return why there is no room for it, if so."""
         self._arriving[client] = self._clock()
+        keep_alive(transport, settings)
         descriptor = transport.get_extra_info("socket").fileno()
         # The kernel gives the lowest free number, so a high one tells that few are left.
         is_full = descriptor >= self._descriptor_limit - RESERVED_DESCRIPTORS

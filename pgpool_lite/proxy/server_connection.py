@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pgpool_lite.errors import ServerError
 from pgpool_lite.pool.pool import Pool
-from pgpool_lite.proxy.addresses import peer_address
+from pgpool_lite.proxy.sockets import peer_address
 from pgpool_lite.session.client import RELAY, SETTLED, ClientSession
 from pgpool_lite.session.server import ANSWERED, OWN_DONE, ServerSession
 

@@ -33,8 +33,16 @@ _PASSING: Final = (
     codes.PORTAL_SUSPENDED,
     codes.ROW_DESCRIPTION,
 )
-#: CommandComplete is looked at because it ends a copy, and may say DEALLOCATE ALL.
-INTEREST: Final = interest_in(*(set(range(256)) - set(_PASSING)))
+#: A CommandComplete is looked at when it may say DEALLOCATE ALL or DISCARD ALL: it ends in L.
+INTEREST: Final = bytes(
+    ord("L") if message_type == codes.COMMAND_COMPLETE else message_type not in _PASSING
+    for message_type in range(256)
+)
+#: While a copy from the client is open, its CommandComplete matters whatever it says.
+INTEREST_IN_COPY: Final = interest_in(*(set(range(256)) - set(_PASSING)))
+
+#: Among the answers to a query of our own, its CommandComplete passes.
+INTEREST_OWN: Final = interest_in(*(set(range(256)) - set(_PASSING) - {codes.COMMAND_COMPLETE}))
 
 #: An idle server may only send a notice, a notification, a changed parameter, or its last error.
 INTEREST_IDLE: Final = interest_in(

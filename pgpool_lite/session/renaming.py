@@ -141,13 +141,12 @@ class Renaming:
         if after <= name_start or data.find(0, name_start, after) != after - 1:
             name = "Describe" if message_type == codes.DESCRIBE else "Close"
             raise ClientProtocolError(f"broken {name} packet")
-        is_unnamed = name_start == after - 1
         if data[name_start - 1] != _STATEMENT:
             self._outstanding.entries.append(message_type)
             return KEEP
         if message_type == codes.CLOSE:
             return self._close(data[name_start : after - 1], pos, after)
-        if is_unnamed:
+        if name_start == after - 1:
             return self._use_unnamed(codes.DESCRIBE, pos)
         return self._use_named(codes.DESCRIBE, data, pos, name_start, after - 1)
 

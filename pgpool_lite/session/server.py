@@ -35,7 +35,9 @@ from pgpool_lite.session.interest import (
     ALL,
     INTEREST,
     INTEREST_IDLE,
+    INTEREST_IN_COPY,
     INTEREST_IN_DETAIL,
+    INTEREST_OWN,
     NEEDED_WHOLE,
     NEEDED_WHOLE_OWN,
     READY_HEAD,
@@ -210,8 +212,10 @@ class ServerSession:
         change: bytes | None
         answer_start = pos if self.is_at_answer else -1  # where the oldest request's answer begins
         while pos < end:
-            is_listed = owed and IS_IN_SEGMENT[owed[0]]
-            pos = scan(data, pos, INTEREST_IN_DETAIL if is_listed else INTEREST)
+            if owed and IS_IN_SEGMENT[owed[0]]:
+                pos = scan(data, pos, INTEREST_IN_DETAIL)
+            else:
+                pos = scan(data, pos, INTEREST_IN_COPY if self.copying_in else INTEREST)
             if pos >= end:
                 break
             # The usual message of interest, recognised without a call.
@@ -325,7 +329,7 @@ class ServerSession:
     def _swallow(self, data: bytes, pos: int) -> int:
         """Take replies that are not the client's: to our own queries, or to nobody."""
         end = len(data)
-        interest = INTEREST if self.swallowing else INTEREST_IDLE
+        interest = INTEREST_OWN if self.swallowing else INTEREST_IDLE
         while True:
             pos = scan(data, pos, interest)
             if pos >= end:

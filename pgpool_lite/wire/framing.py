@@ -29,15 +29,19 @@ _LENGTH: Final = Struct("!i").unpack_from
 def scan(data: bytes, pos: int, interest: bytes) -> int:
     """Return the offset of the first message that needs attention, or where the last one ends.
 
-    `interest` has 256 bytes; a message type whose byte there is not zero needs attention.
+    `interest` has 256 bytes, one per message type. 0: skip it. 1: it needs attention. Any other
+    value: it needs attention if that byte is the last one of its body before the closing zero.
     """
     last_header = len(data) - HEADER_SIZE
     length_at = _LENGTH
     while pos <= last_header:
-        if interest[data[pos]]:
+        wanted = interest[data[pos]]
+        if wanted == 1:
             return pos
         (length,) = length_at(data, pos + 1)
         if length < 4:
+            return pos
+        if wanted and (pos + length >= len(data) or data[pos + length - 1] == wanted):
             return pos
         pos += 1 + length
     return pos

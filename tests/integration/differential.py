@@ -14,13 +14,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 
 from pgpool_lite.pooler import Pooler
 from tests.integration.conftest import Address, Connect
-from tests.wire_client import WireClient
+from tests.wire_client import ConnectionLost, WireClient
 from tests.wire_messages import (
     BackendMessage,
     Bind,
@@ -54,16 +53,17 @@ class Kind(Enum):
     OTHER = auto()  # another client sends this, and awaits its answer
 
 
-@dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that happens in a case; `build` takes the case's number."""
+    """One thing that happens in a case."""
 
-    kind: Kind
-    shown: str
-    build: Callable[[str], bytes]
+    def __init__(self, kind: Kind, shown: str, build: Callable[[str], bytes]) -> None:
+        self.kind = kind
+        self._shown = shown
+        # Takes the case's number and returns the message.
+        self.build = build
 
     def __repr__(self) -> str:
-        return self.shown
+        return self._shown
 
 
 def _nothing(_: str) -> bytes:
@@ -140,14 +140,14 @@ class Batch:
         self.is_open = False
         # Whether the next message is to be cut in two.
         self.cuts_next = False
-        # For each Sync and each Query in order: whether it is a Query inside of a segment, which
-        # PostgreSQL skips if something before it failed.
-        self.endings: list[bool] = []
+        # What a ReadyForQuery should come for: "S" for a Sync, "Q" for a Query, "q" for a Query
+        # inside of a segment, which PostgreSQL skips if something before it failed.
+        self.endings = ""
 
     def add(self, step: Step, number: str) -> None:
         data = step.build(number)
         if step.kind is Kind.END:
-            self.endings.append(self.is_open and step is not SYNC)
+            self.endings += "S" if step is SYNC else "q" if self.is_open else "Q"
         self.is_open = step.kind is Kind.EXTENDED
         if self.cuts_next:
             half = len(data) // 2
@@ -212,33 +212,39 @@ class TwoConversations:
 
     async def _exchange(self, direct: WireClient, pooled: WireClient, batch: Batch) -> None:
         """Send a batch on both sides and compare the answers."""
-        if batch.is_open:
+        if batch.is_open or "q" in batch.endings.rpartition("S")[2]:
             batch.add(SYNC, "")
         if not batch.endings:
             return
         await direct.send(*batch.pieces)
-        for piece in batch.pieces:
-            if piece:
-                await pooled.send(piece)
-                await asyncio.sleep(0)
+        for piece in filter(None, batch.pieces):
+            await pooled.send(piece)
+            await asyncio.sleep(0)
         expected = await _answers(direct, batch.endings)
         try:
-            seen = await _answers(pooled, batch.endings)
-        except TimeoutError:
-            raise AssertionError(f"no answer in place of {_transcript(expected)}") from None
+            async with asyncio.timeout(HUNG_S):
+                seen = await pooled.messages_until_ready(sum(each.type == "Z" for each in expected))
+        except (TimeoutError, ConnectionLost) as error:
+            raise AssertionError(f"{error!r} in place of {_transcript(expected)}") from None
         assert are_alike(expected, seen), explain(expected, seen)
 
 
-async def _answers(client: WireClient, endings: Sequence[bool]) -> list[BackendMessage]:
+async def _answers(client: WireClient, endings: str) -> list[BackendMessage]:
     """Return everything up to the ReadyForQuery of the last ending."""
     messages: list[BackendMessage] = []
-    async with asyncio.timeout(HUNG_S):
-        for is_inside in endings:
-            answer = await client.messages_until_ready()
-            messages += answer
-            if is_inside and _is_of_segment(answer):
-                continue
+    while endings:
+        messages.append(await client.receive())
+        if messages[-1].type == "Z":
+            endings = endings[1:]
+        elif messages[-1].type == "E" and endings[0] == "q" and not _is_of_query(messages[-1]):
+            endings = endings[endings.index("S") :]
     return messages
+
+
+def _is_of_query(message: BackendMessage) -> bool:
+    """Say whether an error is of a Query, not of the segment before it."""
+    fields = message.fields
+    return fields["R"] == "exec_simple_query" or "simple" in fields["M"]
 
 
 # What differs, and may: see docs/prepared-statements.md.

@@ -207,7 +207,7 @@ class TestAUrl:
 
     def test_without_a_password_anybody_may_come_in(self) -> None:
         config = config_for_url("postgresql://ann@h/app")
-        assert config.settings.auth_type is AuthType.TRUST
+        assert config.settings.auth_type is AuthType.ANY
         assert config.secrets == {}
 
     def test_the_defaults_are_kind(self) -> None:
@@ -215,10 +215,15 @@ class TestAUrl:
         assert settings == from_keywords(
             pool_mode="transaction",
             ignore_startup_parameters="extra_float_digits",
-            track_extra_parameters="IntervalStyle,search_path",
-            auth_type="trust",
+            auth_type="any",
             admin_users="ann",
         )
+
+    def test_tls_that_is_required_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="sslmode=require is not supported"):
+            config_for_url("postgresql://ann@h/app?sslmode=require")
+        with pytest.raises(ConfigError, match="client_tls_sslmode: verify-full is not supported"):
+            config_for_url("postgresql://ann@h/app", client_tls_sslmode="verify-full")
 
     def test_keywords_win_over_the_defaults(self) -> None:
         config = config_for_url("postgresql://ann@h/app", pool_mode="session", listen_port=0)

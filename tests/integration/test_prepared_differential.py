@@ -1,0 +1,135 @@
+"""Named statements, portals and pipelines: does the pooler answer as PostgreSQL does?
+
+Random cases are held with PostgreSQL directly and through the pooler, with another server after
+each transaction; the answers must be the same but for what docs/prepared-statements.md lists.
+
+    PGPOOL_LITE_TEST_EXAMPLES   how many cases each test tries, at random, instead of the usual ones
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import MakePooler
+from tests.integration.conftest import Address, Connect
+from tests.integration.differential import (
+    CUT,
+    CUT_INSIDE,
+    FLUSH,
+    SERVERS,
+    SYNC,
+    WAIT,
+    Step,
+    TwoConversations,
+    bind,
+    close_portal,
+    close_statement,
+    describe_portal,
+    describe_statement,
+    execute,
+    other,
+    parse,
+    query,
+)
+from tests.wire_messages import Bind, Execute, Parse
+
+EXAMPLES = int(os.environ.get("PGPOOL_LITE_TEST_EXAMPLES", "0"))
+
+NAMES = ("", "a", "b", "c")
+PORTALS = ("", "p")
+TEXTS = (
+    "SELECT 1",
+    "SELECT generate_series(1, 4)",
+    "SELECT 12 / $1::int",
+    "VALUES ($1, $1)",
+    "",
+)
+TRANSACTIONS = ("BEGIN", "COMMIT", "ROLLBACK")
+FAILING = ("SELEC 1", "SELECT nothing_there")
+
+PARSES = [parse(text, name) for name in NAMES for text in TEXTS]
+BINDS = [
+    bind(*values, statement=name, portal=portal)
+    for name in NAMES
+    for portal in PORTALS
+    for values in ((), ("3",), ("0",))
+]
+DESCRIBES = [describe_statement(name) for name in NAMES]
+PORTAL_STEPS = [
+    *(execute(portal, limit) for portal in PORTALS for limit in (0, 2)),
+    *map(describe_portal, PORTALS),
+]
+CLOSES = [*map(close_statement, NAMES), *map(close_portal, PORTALS)]
+OTHERS = [
+    other("an unnamed statement", lambda _: Parse("SELECT 'another client'")),
+    other("statement a", lambda number: Parse("SELECT 'another client'", "a" + number)),
+    other("DEALLOCATE ALL", lambda _: Parse("DEALLOCATE ALL") + Bind() + Execute()),
+]
+QUERIES = [query(sql) for sql in ("SELECT 'simple'", *TRANSACTIONS, "SELECT simple_oops")]
+FORGETTING = [query("DEALLOCATE ALL"), query("DISCARD ALL")]
+ENDS = [SYNC, WAIT]
+RARE = [
+    *(parse(text, name) for name in ("", "a") for text in (*TRANSACTIONS, *FAILING)),
+    *FORGETTING,
+    parse("DEALLOCATE ALL", "b"),
+    FLUSH,
+    CUT,
+    CUT_INSIDE,
+]
+
+# One step of a case; what comes first in the list is what hypothesis shrinks towards.
+step = st.one_of(
+    st.sampled_from(ENDS),
+    st.sampled_from(ENDS),
+    st.sampled_from(PARSES),
+    st.sampled_from(BINDS),
+    st.sampled_from(BINDS),
+    st.sampled_from(PORTAL_STEPS),
+    st.sampled_from(PORTAL_STEPS),
+    st.sampled_from(DESCRIBES),
+    st.sampled_from(CLOSES),
+    st.sampled_from(QUERIES),
+    st.sampled_from(OTHERS),
+    st.sampled_from(RARE),
+)
+cases = st.lists(step, min_size=5, max_size=30)
+
+
+
+
+def tried(count: int) -> settings:
+    """Return hypothesis' settings for a test that usually tries `count` cases, always the same."""
+    return settings(
+        max_examples=EXAMPLES or count,
+        derandomize=not EXAMPLES,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@pytest.fixture
+async def conversations(
+    make_pooler: MakePooler, postgres: Address, connect: Connect
+) -> TwoConversations:
+    """Two conversations, one through a pooler that changes servers and keeps few statements."""
+    pooler = await make_pooler(
+        pool_size=SERVERS,
+        server_round_robin=1,
+        max_prepared_statements=4,
+        prepared_statement_errors="postgres",
+    )
+    return TwoConversations(pooler, postgres, connect)
+
+
+@tried(1000)
+@given(steps=cases)
+async def test_random_segments_are_answered_as_postgresql_answers_them(
+    conversations: TwoConversations, steps: list[Step]
+) -> None:
+    await conversations.hold(steps)
