@@ -24,6 +24,7 @@ from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.statements import ServerStatements
 from pgpool_lite.wire.frontend import CancelKey
 from tests.wire_messages import BackendMessage
 
@@ -123,6 +124,9 @@ class Side:
     def send_held(self, server: ServerSession) -> None:
         """Hold nothing."""
 
+    def look_again(self) -> None:
+        """Wait for nothing."""
+
     def close(self) -> None:
         """Be closed already."""
 
@@ -215,7 +219,12 @@ class Console:
 
     def add_server(self, pool: Pool, *, is_ready: bool = True, pid: int = 4711) -> ServerSession:
         """Return a server of a pool, idle once it is ready."""
-        server = ServerSession(self.registry.next_id(), self.registry.tracked, self.now)
+        server = ServerSession(
+            self.registry.next_id(),
+            self.registry.tracked,
+            ServerStatements(self.registry.statements),
+            self.now,
+        )
         server.connection = Side(("10.0.0.2", 5432))
         pool.add_server(server, self.now)
         if is_ready:

@@ -27,6 +27,9 @@ from pgpool_lite.wire.scram import ScramKeys, ScramSecret, derive_salt
 #: PgBouncer's MAX_USERNAME.
 MAX_USER_NAME: Final = 127
 
+#: What C's isspace() takes for a blank.
+_BLANKS: Final = " \t\n\v\f\r"
+
 _BAD_OPTIONS: Final = (
     "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed"
 )
@@ -71,7 +74,7 @@ class Doorkeeper:
         if name == CONSOLE:
             return self._admit_to_console(user, settings, wishes, application_name)
         database = self._registry.find_database(name, now)
-        self._check_limits(settings)
+        self.check_limits()
         if database.is_disabled:
             raise LoginRejected(f'database "{name}" is disabled')
         challenge = self._challenge(user, settings, database)
@@ -102,7 +105,12 @@ class Doorkeeper:
         console = self._registry.console
         return Admission(user, console, None, challenge, wishes, application_name, not is_admin)
 
-    def _check_limits(self, settings: Settings) -> None:
+    def check_limits(self) -> None:
+        """Raise LimitReached if there is no room for one more client.
+
+        Asked at the door and again after the proof, for in between others may have come in.
+        """
+        settings = self._registry.config.settings
         if self._registry.client_count >= settings.max_client_conn:
             raise LimitReached("no more connections allowed (max_client_conn)")
 
@@ -190,23 +198,24 @@ def split_options(options: str) -> Iterator[str]:
     Raises LoginRejected for anything but `-c name=value`, `-cname=value` and `--name=value`.
     """
     pos = 0
-    while pos < len(options):
-        if options[pos].isspace():
+    end = len(options)
+    while pos < end:
+        if options[pos] in _BLANKS:
             pos += 1
             continue
-        if options.startswith(("-c", "--"), pos):
-            is_spaced = options[pos + 1] == "c"
-            pos += 2
-        else:
+        if not options.startswith(("-c", "--"), pos):
             raise LoginRejected(_BAD_OPTIONS)
-        while is_spaced and pos < len(options) and options[pos].isspace():
+        is_spaced = options[pos + 1] == "c"
+        pos += 2
+        while is_spaced and pos < end and options[pos] in _BLANKS:
             pos += 1
-        word = []
-        while pos < len(options) and not options[pos].isspace():
-            pos += options[pos] == "\\" and pos + 1 < len(options)
-            word.append(options[pos])
+        word = ""
+        while pos < end and options[pos] not in _BLANKS:
+            if options[pos] == "\\":
+                pos += 1
+            word += options[pos : pos + 1]
             pos += 1
-        yield "".join(word)
+        yield word
 
 
 def _hint(name: str) -> str:

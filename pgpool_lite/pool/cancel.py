@@ -20,14 +20,18 @@ from pgpool_lite.session.states import CLIENT_MOVES, ClientState, ServerState
 class CancelRequest:
     """One request, from its packet to the end of its forwarding. Listed in its pool meanwhile."""
 
-    __slots__ = ("_hang_up", "pool", "requested_at", "server", "state")
+    __slots__ = ("_client", "_hang_up", "pool", "requested_at", "server", "state")
 
     def __init__(
         self, pool: Pool, server: ServerSession, hang_up: Callable[[], None], now: float
     ) -> None:
-        """Note that what runs on `server` is to be canceled; `hang_up` closes the requester."""
+        """Note that what `server` runs for its client is to be canceled.
+
+        `hang_up` closes the requester's connection.
+        """
         self.pool = pool
         self.server = server
+        self._client = server.client
         self._hang_up = hang_up
         self.requested_at = now
         self.state = ClientState.LOGIN
@@ -40,7 +44,7 @@ class CancelRequest:
 
     def has_lost_its_point(self) -> bool:
         """Say whether the query that was meant is over: its server has left its client."""
-        return self.server.state is not ServerState.ACTIVE
+        return self.server.client is None or self.server.client is not self._client
 
     def begin(self) -> None:
         """Forbid that the server is reused: from here on the request may strike."""

@@ -227,6 +227,14 @@ class Pool:
         """Return the server that `link` would give next, if any."""
         return next(reversed(self._idle), None) if self._idle else None
 
+    def retire(self, reason: str) -> None:
+        """Have every server closed once it is not linked; from now on none of them is."""
+        for servers in self.servers.values():
+            for server in list(servers):
+                server.close_reason = server.close_reason or reason
+                if server.state is _IDLE:
+                    self._move(server, ServerState.USED)  # where `link` does not look
+
     def begin_test(self, server: ServerSession) -> None:
         """Note that a check query is about to be sent to a USED server."""
         self._move(server, _TESTED)

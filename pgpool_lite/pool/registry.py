@@ -143,6 +143,8 @@ class Registry:
         """Swap the [pgbouncer] section only: SET on the console."""
         self.config = config
         for pool in self.pools.values():
+            # A database that was removed and has come back is another object.
+            pool.database = self.databases.get(pool.database.name, pool.database)
             pool.set_rules(self.rules_for(pool.database, pool.user))
 
     def _change(self, database: Database, settings: DatabaseSettings) -> None:
@@ -166,9 +168,7 @@ class Registry:
         """Have servers closed as soon as they are free: RECONNECT, or a changed database."""
         for pool in self.pools.values():
             if database is None or pool.database is database:
-                for servers in pool.servers.values():
-                    for server in servers:
-                        server.close_reason = server.close_reason or reason
+                pool.retire(reason)
 
 
 def _startup_parameters(settings: DatabaseSettings) -> tuple[tuple[str, str], ...]:

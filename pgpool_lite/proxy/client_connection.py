@@ -70,6 +70,7 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Count what the client asks for and pass it on, or have it wait for a server."""
         session = self.session
+        self._counters.bytes_received += len(data)
         try:
             verdict = session.receive(data)
         except ClientError as error:
@@ -89,9 +90,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _pass_linked(self, server: ServerSession, data: bytes) -> None:
         """Pass on what belongs to a pairing under way."""
-        if not self.session.query_started_at:
+        session = self.session
+        if not session.query_started_at and (session.owed or session.unsynced):
             self._begin_query(server)
-        self._counters.bytes_received += len(data)
         server.connection.relay(data)
 
     def _pass_unlinked(self, data: bytes) -> None:
@@ -200,7 +201,6 @@ class ClientConnection(asyncio.Protocol):
     def _begin(self, server: ServerSession, data: bytes) -> None:
         """Send the first bytes of a pairing, the client's session parameters in front."""
         session = self.session
-        self._counters.bytes_received += len(data)
         if not session.rewrites:
             server.statements.unnamed = None  # whoever's it was, it may be replaced unseen
         if self.is_congested:

@@ -115,6 +115,11 @@ class ClientLoginConnection(asyncio.Protocol):
             self._runtime.doorway.leave(self)
             self._runtime.open_console(self._transport, admission, self.id, self._login.rest)
             return
+        try:
+            self._runtime.doorkeeper.check_limits()
+        except ClientError as error:
+            self.refuse(error)
+            return
         session = ClientSession(
             self.id,
             CancelKey(secrets.randbits(31), secrets.token_bytes(4)),

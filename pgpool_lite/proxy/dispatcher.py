@@ -68,8 +68,9 @@ class Dispatcher:
             counters.query_time += now - client.query_started_at
             client.query_started_at = 0.0
         if is_settled:
-            counters.xact_time += now - client.xact_started_at
-            client.xact_started_at = 0.0
+            if client.xact_started_at:
+                counters.xact_time += now - client.xact_started_at
+                client.xact_started_at = 0.0
             client.requested_at = now
             if client.connection.is_congested:
                 server.connection.resume_reading()

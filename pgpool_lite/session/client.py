@@ -142,15 +142,23 @@ class ClientSession:
         Raises ClientProtocolError when `data` is not what the protocol allows; the session is of
         no further use then.
         """
-        if self.rewrites:
-            if self.raw_waits or self.body_left or self.tail or not is_lone_query(data):
-                return REWRITE
+        is_inside = self.body_left or self.tail
+        # The usual read of a simple client, one whole Query, taken without a walk. It saves 0.6 us
+        # of the 5 us that a query costs in Python (bench/micro.py).
+        if (
+            data[0] == codes.QUERY
+            and not (is_inside or self.unsynced or self.raw_waits)
+            and len(data) >= codes.HEADER_SIZE
+            and _LENGTH(data, 1)[0] + 1 == len(data)
+        ):
+            self.owed.append(codes.QUERY)
             if self.rewriter is not None:
-                self.rewriter.book.unnamed = None  # a Query takes it away
-        if self.body_left:
-            return self._continue_body(data)
-        if self.tail:
-            return self._continue_tail(data)
+                self.rewriter.book.unnamed = None  # a Query takes the unnamed statement away
+            return RELAY
+        if self.rewrites:
+            return REWRITE
+        if is_inside:
+            return self._continue(data)
         return self._scan(data, 0)
 
     def _scan(self, data: bytes, pos: int) -> int:
@@ -215,6 +223,10 @@ class ClientSession:
                 self.owed.append(data[pos])
             pos += 1 + int(_LENGTH(data, pos + 1)[0])
 
+    def _continue(self, data: bytes) -> int:
+        """Take a read that does not begin at a message."""
+        return self._continue_body(data) if self.body_left else self._continue_tail(data)
+
     def _continue_body(self, data: bytes) -> int:
         """Take a read that begins inside a streamed (or dropped) body."""
         left = self.body_left
@@ -276,19 +288,11 @@ class ClientSession:
         first = 1 if owed and owed[0] == codes.QUERY else 0
         copy_end = next((i for i in range(first, len(owed)) if IS_COPY_END[owed[i]]), None)
         if copy_end is not None:
+            has_sync = codes.SYNC in owed[first:copy_end]
             del owed[first : copy_end + 1]
-            return True
+            return not (failed and has_sync)
         if not failed or len(owed) <= first:
             return True
         del owed[first:]
         self.unsynced = self.is_skipping = True
         return False
-
-
-def is_lone_query(data: bytes) -> bool:
-    """Say whether a read is one Query and nothing else."""
-    return (
-        data[0] == codes.QUERY
-        and len(data) >= codes.HEADER_SIZE
-        and _LENGTH(data, 1)[0] + 1 == len(data)
-    )

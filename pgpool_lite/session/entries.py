@@ -73,7 +73,7 @@ FAKE_ANSWERS: Final = {
 # message that fits the oldest entry answers it; one that does not belongs to a Query, whose only
 # last answer is ReadyForQuery.
 _ANSWERED_BY: Final = {
-    codes.PARSE_COMPLETE: (codes.PARSE, NAMED_PARSE, OWN_PARSE),
+    codes.PARSE_COMPLETE: (codes.PARSE, NAMED_PARSE, OWN_PARSE, EXPLAINED),
     codes.BIND_COMPLETE: (codes.BIND, EXPLAINED),
     codes.CLOSE_COMPLETE: (codes.CLOSE, OWN_CLOSE),
     codes.ROW_DESCRIPTION: (codes.DESCRIBE, EXPLAINED),

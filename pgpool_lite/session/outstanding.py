@@ -32,7 +32,8 @@ from pgpool_lite.wire import backend, codes
 if TYPE_CHECKING:
     from pgpool_lite.session.client import ClientSession
 
-Undo = Callable[[], None]
+#: Called with True for the message that failed itself, with False for those discarded behind it.
+Undo = Callable[[bool], None]
 
 #: What can be unsure: a client's name for a statement (b"" for the unnamed one), or a statement on
 #: the server at hand.
@@ -128,6 +129,10 @@ class Outstanding:
         """Note that the segment at hand changes the books about `thing`."""
         self._touched |= {thing}
 
+    def changed_in_flight(self) -> frozenset[Thing]:
+        """Return what segments in flight, and the one at hand, have changed."""
+        return self._unsure | self._touched
+
     def is_unsure(self, *things: Thing | None) -> bool:
         """Say whether what the books say about one of them hangs on earlier segments' answers."""
         if not self._unsure:
@@ -176,6 +181,6 @@ class Outstanding:
         undos = self._undo[:undo_count]
         del self._undo[:undo_count]
         del self._errors[: sum(HAS_ERROR[entry] for entry in cleared)]
-        for undo in reversed(undos):
-            undo()
+        for number, undo in reversed(list(enumerate(undos))):
+            undo(number == 0 and bool(HAS_UNDO[cleared[0]]))
         return better

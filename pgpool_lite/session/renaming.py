@@ -68,16 +68,17 @@ class Renaming:
     """The messages of one client that name prepared statements. Owned by its rewriter."""
 
     __slots__ = (
-        "_counters",
         "_outstanding",
         "_registry",
         "_rules",
         "_session",
-        "_used",
         "book",
         "changed",
+        "counters",
+        "has_parsed",
         "resume",
         "server_book",
+        "used",
     )
 
     def __init__(
@@ -93,10 +94,12 @@ class Renaming:
         self._outstanding = outstanding
         self._registry = registry
         self._rules = rules
-        self._counters = counters
+        self.counters = counters
         self.book = ClientStatements(registry)
         #: Statements bound since everything was last answered: one of them may prove stale.
-        self._used: list[Statement] = []
+        self.used: list[Statement] = []
+        #: The segment that was sent last parsed the unnamed statement, as its first message.
+        self.has_parsed = False
         # --- the message at hand ---
         #: The book of the server that the client is linked to.
         self.server_book = ServerStatements(registry)
@@ -131,7 +134,7 @@ class Renaming:
             outcome = self._use_unnamed(codes.BIND, pos)
         else:
             outcome = self._use_named(codes.BIND, data, pos, portal_end + 1, name_end)
-        self._counters.bind_count += outcome != WAIT
+        self.counters.bind_count += outcome != WAIT
         return outcome
 
     def _describe_or_close(self, message_type: int, data: bytes, pos: int, after: int) -> int:
@@ -177,7 +180,7 @@ class Renaming:
             own_parse = self._prepare(statement, OWN_PARSE)
         self._outstanding.entries.append(message_type)
         if message_type == codes.BIND:
-            self._used.append(statement)
+            self.used.append(statement)
         (length,) = _LENGTH.unpack_from(data, pos + 1)
         new_name = statement.name
         self.changed = b"".join(
@@ -198,25 +201,20 @@ class Renaming:
             return WAIT
         server_book = self.server_book
         mine = self.book.unnamed
-        if mine is server_book.unnamed:
+        if mine is not None and mine is server_book.unnamed:
             self._outstanding.entries.append(message_type)
             return KEEP
         if mine is not None and mine.startswith(_TOO_LARGE):
             raise refusals.of_unnamed_too_large()
-        theirs = server_book.unnamed
         server_book.unnamed = mine
         self._outstanding.touch(_UNNAMED)
         if mine is None:  # the server must say that there is none, not run somebody else's
-
-            def put_back() -> None:
-                server_book.unnamed = theirs
-
-            self._outstanding.note(OWN_CLOSE, put_back)
+            self._outstanding.note(OWN_CLOSE, lambda _: server_book.forget_unnamed())
             self.changed = _CLOSE_UNNAMED
         else:
-            self._outstanding.note(OWN_PARSE, server_book.forget_unnamed)
+            self._outstanding.note(OWN_PARSE, lambda _: server_book.forget_unnamed())
             self.changed = encode(codes.PARSE, b"\0" + mine)
-            self._counters.server_parse_count += 1
+            self.counters.server_parse_count += 1
         self._outstanding.entries.append(message_type)
         self.resume = pos
         return CHANGED
@@ -238,27 +236,43 @@ class Renaming:
             raise ClientProtocolError("broken Parse packet")
         if self._outstanding.is_unsure(name, self._registry.find(key)):
             return WAIT
-        self._counters.client_parse_count += 1
+        self.counters.client_parse_count += 1
         refusal = refusals.of_parse(
             self._rules, self.book, self._session.id, name, len(name) + len(key)
         )
-        if refusal is not None:
-            return self._refuse(refusal, after)
         self.resume = after
+        if refusal is not None and name in self.book.names and not self._rules.rejects:
+            return self._parse_again(name, key, refusal)
+        if refusal is not None:
+            return self._refuse(refusal)
         return self._parse_named(name, self._registry.find_or_make(key))
 
     def _parse_named(self, name: bytes, statement: Statement) -> int:
         book = self.book
         book.add(name, statement)
         self._outstanding.touch(name)
-        if self.server_book.has(statement):
+        if self._may_make_up() and self.server_book.has(statement):
             statement.hits += 1
-            self._outstanding.note(FAKE_PARSE, lambda: book.remove_if(name, statement))
+            self._outstanding.note(FAKE_PARSE, lambda _: book.remove_if(name, statement))
             self.changed = b""
         else:
             self.changed = self._prepare(
-                statement, NAMED_PARSE, lambda: book.remove_if(name, statement)
+                statement, NAMED_PARSE, lambda _: book.remove_if(name, statement)
             )
+        return CHANGED
+
+    def _may_make_up(self) -> bool:
+        """Say whether ParseComplete can be told from here: a failed transaction would refuse it."""
+        return self._outstanding.is_sure() and self.server_book.may_prepare
+
+    def _parse_again(self, name: bytes, key: bytes, refusal: ClientError) -> int:
+        """Have the server refuse a Parse whose name is taken; it may find another error first."""
+        statement = self.book.names[name]
+        first = b""
+        if not self.server_book.has(statement):
+            first = self._prepare(statement, OWN_PARSE)
+        self._outstanding.note_error(EXPLAINED, refusal)
+        self.changed = first + encode(codes.PARSE, statement.name + b"\0" + key)
         return CHANGED
 
     def _parse_unnamed(self, data: bytes, pos: int, after: int, is_whole: bool) -> int:
@@ -269,15 +283,17 @@ class Renaming:
             return MORE
         else:
             key = _TOO_LARGE + bytes(1)  # an object of its own; see _use_unnamed
-        book, server_book = self.book, self.server_book
-        mine, theirs = book.unnamed, server_book.unnamed
-        book.unnamed = server_book.unnamed = key
+        server_book = self.server_book
+        change = self.book.change_unnamed(key)
+        server_book.unnamed = key
 
-        def undo() -> None:
-            if book.unnamed is key:
-                book.unnamed = mine
-            if server_book.unnamed is key:
-                server_book.unnamed = theirs
+        def undo(is_failing: bool) -> None:
+            server_book.forget_unnamed()
+            if is_failing:
+                change.value = None  # PostgreSQL drops the old one before it looks at the text
+            else:
+                change.is_void = True
+            self.book.settle_unnamed()
 
         # At the head of a whole segment with nothing in flight, its failure shows by itself: the
         # error is the first answer (`failed_plain`). Elsewhere it must be listed.
@@ -292,7 +308,7 @@ class Renaming:
         """Return the Parse that gives the server a statement, behind a Close that makes room."""
         server_book = self.server_book
         statement.misses += 1
-        self._counters.server_parse_count += 1
+        self.counters.server_parse_count += 1
         message = b""
         if statement in server_book.held:
             message += self._close_on_server(statement)  # under a name of before a migration
@@ -301,10 +317,10 @@ class Renaming:
         server_book.add(statement)
         self._outstanding.touch(statement)
 
-        def undo() -> None:
+        def undo(is_failing: bool) -> None:
             server_book.remove(statement)
             if also_undo is not None:
-                also_undo()
+                also_undo(is_failing)
 
         self._outstanding.note(entry, undo)
         return message + encode(codes.PARSE, statement.name + b"\0" + statement.key)
@@ -314,7 +330,7 @@ class Renaming:
         name = server_book.remove(statement)
         assert name is not None
         self._outstanding.touch(statement)
-        self._outstanding.note(OWN_CLOSE, lambda: server_book.put_back(statement, name))
+        self._outstanding.note(OWN_CLOSE, lambda _: server_book.put_back(statement, name))
         return encode(codes.CLOSE, b"S" + name + b"\0")
 
     def _close(self, name: bytes, pos: int, after: int) -> int:
@@ -329,7 +345,7 @@ class Renaming:
         book = self.book
         statement = book.remove(name)
 
-        def undo() -> None:
+        def undo(is_failing: bool) -> None:
             if statement is not None and name not in book.names:
                 book.add(name, statement)
 
@@ -354,11 +370,10 @@ class Renaming:
         self.resume = pos
         return CHANGED
 
-    def _refuse(self, refusal: ClientError, after: int) -> int:
+    def _refuse(self, refusal: ClientError) -> int:
         """Send what is sure to fail in place of a message; the answer becomes `refusal`."""
         self._outstanding.note_error(REFUSED, refusal)
         self.changed = _NOWHERE
-        self.resume = after
         return CHANGED
 
     # --- the unnamed statement, and what a migration made stale ---
@@ -366,17 +381,16 @@ class Renaming:
     def drop_unnamed(self) -> None:
         """Note that the unnamed statement goes: by a Query, or by Close."""
         self._outstanding.touch(_UNNAMED)
-        book, server_book = self.book, self.server_book
-        mine, theirs = book.unnamed, server_book.unnamed
-        book.unnamed = server_book.unnamed = None
+        server_book = self.server_book
+        change = self.book.change_unnamed(None)
+        server_book.forget_unnamed()
         if not self._session.unsynced:
             return
 
-        def undo() -> None:
-            if book.unnamed is None:
-                book.unnamed = mine
-            if server_book.unnamed is None:
-                server_book.unnamed = theirs
+        def undo(is_failing: bool) -> None:
+            server_book.forget_unnamed()
+            change.is_void = True
+            self.book.settle_unnamed()
 
         self._outstanding.note(MARK, undo)
 
@@ -387,14 +401,16 @@ class Renaming:
 
     def forget_used(self) -> None:
         """Note that everything is answered: what was bound until now was not stale."""
-        self._used.clear()
+        self.used.clear()
+        self.book.changes.clear()
 
     def renew_used(self) -> None:
         """Have the statements just bound prepared anew everywhere: a migration changed them."""
-        for statement in self._used:
+        for statement in self.used:
             self._registry.renew(statement)
 
     def deallocated_all(self) -> None:
         """Note that the server has dropped all named statements: DEALLOCATE ALL, DISCARD ALL."""
-        self.book.clear()
-        self.server_book.clear()
+        later = self._outstanding.changed_in_flight()
+        self.book.clear(later)
+        self.server_book.clear(later)

@@ -49,6 +49,7 @@ from pgpool_lite.session.outstanding import Outstanding
 from pgpool_lite.session.refusals import StatementRules
 from pgpool_lite.session.renaming import CHANGED, KEEP, MORE, Renaming
 from pgpool_lite.session.statements import ClientStatements, ParseCounters, StatementRegistry
+from pgpool_lite.session.usual import take_usual
 from pgpool_lite.wire import codes
 
 if TYPE_CHECKING:
@@ -93,8 +94,9 @@ class Rewriter:
         nothing are dropped, a small message that is not whole is kept in the session's `tail`.
         """
         session = self._session
-        data = session.tail + data
-        session.tail = b""
+        if session.tail:
+            data = session.tail + data
+            session.tail = b""
         pos = min(session.body_left, len(data))
         session.body_left -= pos
         while len(data) - pos >= codes.HEADER_SIZE:
@@ -123,6 +125,11 @@ class Rewriter:
         """
         session, outstanding = self._session, self._outstanding
         self._renaming.server_book = server.statements
+        if not (session.owed or session.unsynced or session.tail or session.body_left):
+            usual = take_usual(data, self._renaming)
+            if usual is not None:
+                session.owed.append(codes.SYNC)
+                return usual
         if outstanding.is_sure():
             self._renaming.forget_used()
             outstanding.settle()
@@ -198,6 +205,7 @@ class Rewriter:
                 return  # the server discards it
             if message_type == codes.QUERY:
                 self._renaming.drop_unnamed()
+        self._renaming.has_parsed = codes.PARSE in self._outstanding.entries
         self._outstanding.end_segment(message_type, is_whole=is_whole)
         session.unsynced = session.is_skipping = False
 
@@ -217,11 +225,7 @@ class Rewriter:
 
     def failed(self, message: bytes) -> bytes | None:
         """Undo a segment that failed; return a better ErrorResponse, if there is one."""
-        is_unnamed = self._session.owed[0] == codes.PARSE
-        better = self._outstanding.failed(message)
-        if is_unnamed:
-            self._renaming.forget_unnamed()
-        return better
+        return self._outstanding.failed(message)
 
     def failed_plain(self, *, is_first_answer: bool) -> None:
         """Note an error in a segment that stands in `owed` as its Sync alone.
@@ -229,7 +233,7 @@ class Rewriter:
         Such a segment parses the unnamed statement first if at all, so an error that is its first
         answer means that there is none now.
         """
-        if is_first_answer and len(self._session.owed) == 1:
+        if is_first_answer and self._renaming.has_parsed and len(self._session.owed) == 1:
             self._renaming.forget_unnamed()
 
     def plan_is_stale(self) -> None:

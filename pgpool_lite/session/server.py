@@ -27,6 +27,7 @@ from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
 from pgpool_lite.session.connection import ServerSide
 from pgpool_lite.session.entries import (
     ANSWERED_BY,
+    IS_COPY_END,
     IS_IN_SEGMENT,
     IS_REQUEST,
     IS_UNSENT,
@@ -44,6 +45,7 @@ from pgpool_lite.session.interest import (
     READY_SIZE,
     STALE_PLAN,
     STALE_PLAN_ROUTINE,
+    STATUS_FAILED,
     STATUS_IDLE,
     STATUSES,
     TAGS_OF_ALL,
@@ -75,6 +77,7 @@ class ServerSession:
         "connection",
         "copying_in",
         "cut",
+        "dropping",
         "forbids_blocks",
         "id",
         "is_at_answer",
@@ -108,6 +111,8 @@ class ServerSession:
         self.tail = b""
         #: Bytes still to come of a message whose head has been relayed (or swallowed).
         self.body_left = 0
+        #: That message came while the server was not linked: its rest goes to nobody either.
+        self.dropping = False
         #: What to relay in place of the read, when the verdict is CUT.
         self.cut = b""
         #: The next message begins the answer to the oldest request.
@@ -190,14 +195,22 @@ class ServerSession:
         when a query of our own failed; the server must be closed then.
         """
         client = self.client
-        if self.tail:
-            return self._continue_tail(data)
+        if self.tail or self.dropping:
+            return self._continue(data)
         if client is None or self.swallowing:
             return self._swallow(data, self.body_left)
         return self._follow(data, 0, self.body_left, client)
 
-    def _continue_tail(self, data: bytes) -> int:
-        """Take a read that goes on with a held message."""
+    def _continue(self, data: bytes) -> int:
+        """Take a read that goes on with a message held, or with one that is being dropped."""
+        if self.dropping:
+            left = self.body_left
+            self.body_left = max(left - len(data), 0)
+            self.dropping = self.body_left > 0
+            data = data[left:]
+            if not data:
+                self.cut = b""
+                return CUT
         data = self.tail + data
         self.tail = b""
         self.cut = data
@@ -256,6 +269,7 @@ class ServerSession:
             if self.forbids_blocks:
                 raise ServerError("transaction blocks not allowed in statement pooling mode")
         self.status = status
+        self.statements.may_prepare = status != STATUS_FAILED
         owed = client.owed
         while owed:
             answered = owed[0]
@@ -265,9 +279,12 @@ class ServerSession:
             if IS_REQUEST[answered]:
                 if answered == codes.QUERY:
                     self.statements.unnamed = None
-                return  # passed over: a CopyDone whose copy never opened, or is over
+                while owed and IS_COPY_END[owed[0]]:
+                    del owed[0]  # its copy never opened, or is over
+                return
         if not self.close_reason:
             raise ServerProtocolError("server sent ReadyForQuery that nobody asked for")
+        client.unsynced = client.is_skipping = False  # a Sync was read after all: see `_fail`
 
     def _attend(
         self, data: bytes, pos: int, after: int, client: ClientSession, is_first_answer: bool
@@ -334,6 +351,7 @@ class ServerSession:
             pos = scan(data, pos, interest)
             if pos >= end:
                 self.body_left = pos - end
+                self.dropping = pos > end
                 self.cut = b""
                 return CUT
             after = whole_end(data, pos, NEEDED_WHOLE_OWN)

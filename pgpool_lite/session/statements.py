@@ -15,6 +15,8 @@ error undoes is put back by `rewriter`. Nothing here reads or writes a message.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 #: Servers know statement n as PGBOUNCER_n: PgBouncer's name, which people grep for in
@@ -106,10 +108,20 @@ class StatementRegistry:
         return SERVER_NAME_PREFIX + str(self._last_number).encode()
 
 
+@dataclass(slots=True)
+class UnnamedChange:
+    """A Parse of the unnamed statement, or its end, that segments in flight have brought about."""
+
+    #: The body of the Parse; None: there is no unnamed statement any more.
+    value: bytes | None
+    #: It never happened: the server discarded the message.
+    is_void: bool = False
+
+
 class ClientStatements:
     """What one client has prepared."""
 
-    __slots__ = ("_registry", "names", "size", "unnamed")
+    __slots__ = ("_registry", "_sure_unnamed", "changes", "names", "size", "unnamed")
 
     def __init__(self, registry: StatementRegistry) -> None:
         """Start with nothing prepared."""
@@ -119,6 +131,23 @@ class ClientStatements:
         self.size = 0
         #: Body of the client's last unnamed Parse, behind the empty name; None: it has none.
         self.unnamed: bytes | None = None
+        #: Changes of `unnamed` that may turn out not to have happened, and what it was before.
+        self.changes: list[UnnamedChange] = []
+        self._sure_unnamed: bytes | None = None
+
+    def change_unnamed(self, value: bytes | None) -> UnnamedChange:
+        """Change the unnamed statement, as long as nothing goes wrong."""
+        if not self.changes:
+            self._sure_unnamed = self.unnamed
+        change = UnnamedChange(value)
+        self.changes.append(change)
+        self.unnamed = value
+        return change
+
+    def settle_unnamed(self) -> None:
+        """See what the unnamed statement is after some change has turned out otherwise."""
+        happened = (change.value for change in reversed(self.changes) if not change.is_void)
+        self.unnamed = next(happened, self._sure_unnamed)
 
     def add(self, name: bytes, statement: Statement) -> None:
         """Note that the client means `statement` by `name`."""
@@ -141,24 +170,27 @@ class ClientStatements:
         if self.names.get(name) is statement:
             self.remove(name)
 
-    def clear(self) -> None:
-        """Forget all names: DEALLOCATE ALL, DISCARD ALL, or the client has left."""
-        for name in list(self.names):
+    def clear(self, kept: Collection[bytes | Statement] = ()) -> None:
+        """Forget all names but `kept`: DEALLOCATE ALL, DISCARD ALL, or the client has left."""
+        for name in [name for name in self.names if name not in kept]:
             self.remove(name)
 
 
 class ServerStatements:
     """What one server has prepared for us."""
 
-    __slots__ = ("_registry", "held", "unnamed")
+    __slots__ = ("_registry", "held", "may_prepare", "unnamed")
 
     def __init__(self, registry: StatementRegistry) -> None:
         """Start with a server that has prepared nothing."""
         self._registry = registry
         #: Under which name the server has each statement; least recently used first.
         self.held: OrderedDict[Statement, bytes] = OrderedDict()
-        #: Whose unnamed statement it has: the very object in that client's book.
+        #: Whose unnamed statement it has: the very object in that client's book. None: nobody's
+        #: that we know of, which does not mean that it has none.
         self.unnamed: bytes | None = None
+        #: The server's transaction has not failed, so a Parse would not be refused for that.
+        self.may_prepare = True
 
     def has(self, statement: Statement) -> bool:
         """Say whether the server has a statement under its present name; then it was just used."""
@@ -191,14 +223,14 @@ class ServerStatements:
             self.held.move_to_end(statement, last=False)
 
     def forget_unnamed(self) -> None:
-        """Note that the server's unnamed statement is gone, or nobody's."""
+        """Note that the server's unnamed statement is not known to be anybody's."""
         self.unnamed = None
 
     def oldest(self) -> Statement:
         """Return the statement that was not used for longest."""
         return next(iter(self.held))
 
-    def clear(self) -> None:
-        """Forget everything: DEALLOCATE ALL, DISCARD ALL, or the server is closed."""
-        for statement in list(self.held):
+    def clear(self, kept: Collection[bytes | Statement] = ()) -> None:
+        """Forget all but `kept`: DEALLOCATE ALL, DISCARD ALL, or the server is closed."""
+        for statement in [statement for statement in self.held if statement not in kept]:
             self.remove(statement)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from struct import Struct
-from struct import error as StructError
 from typing import Final
 
 from pgpool_lite.errors import PgPoolLiteError, ServerProtocolError
@@ -193,22 +192,6 @@ def decode_error(body: bytes) -> ServerMessage:
         detail=fields.get(b"D", ""),
         hint=fields.get(b"H", ""),
     )
-
-
-def decode_data_row(body: bytes) -> list[bytes | None]:
-    """Return the values of a DataRow; used for rows that we asked for ourselves."""
-    try:
-        (count,) = _INT16.unpack_from(body)
-        pos = 2
-        values: list[bytes | None] = []
-        for _ in range(count):
-            (size,) = _INT32.unpack_from(body, pos)
-            pos += 4
-            values.append(None if size < 0 else body[pos : pos + size])
-            pos += max(size, 0)
-    except StructError:
-        raise ServerProtocolError("malformed DataRow from server") from None
-    return values
 
 
 def _text(raw: bytes) -> str:

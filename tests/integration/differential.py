@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
-from functools import partial
 
 from pgpool_lite.pooler import Pooler
 from tests.integration.conftest import Address, Connect
@@ -96,8 +96,12 @@ def _of_statement(function: Callable[[str], bytes], name: str) -> Step:
     return Step(Kind.EXTENDED, f"{function.__name__}({name!r})", build)
 
 
-describe_statement = partial(_of_statement, DescribeStatement)
-close_statement = partial(_of_statement, CloseStatement)
+def describe_statement(name: str = "") -> Step:
+    return _of_statement(DescribeStatement, name)
+
+
+def close_statement(name: str) -> Step:
+    return _of_statement(CloseStatement, name)
 
 
 def _fixed(kind: Kind, shown: str, data: bytes) -> Step:
@@ -158,34 +162,79 @@ class Batch:
             self.pieces[-1] += data
 
 
-class TwoConversations:
-    """One client of PostgreSQL, one of the pooler, and others that are there too."""
+@dataclass(frozen=True, slots=True)
+class _Cast:
+    """Who takes part: a client of each side, and the other client of the pooler."""
 
-    def __init__(self, pooler: Pooler, postgres: Address, connect: Connect) -> None:
-        self._pooler = pooler
+    pooler: Pooler
+    direct: WireClient
+    pooled: WireClient
+    other: WireClient
+
+    async def leave(self) -> None:
+        for client in (self.direct, self.pooled, self.other):
+            await client.abort()
+        await self.pooler.stop()
+
+
+class TwoConversations:
+    """Cases, one after the other, on connections that last until one of them fails."""
+
+    def __init__(
+        self, make: Callable[[], Awaitable[Pooler]], postgres: Address, connect: Connect
+    ) -> None:
+        self._make = make
         self._postgres = postgres
         self._connect = connect
-        # None before the first case and after one that failed.
-        self._clients: tuple[WireClient, WireClient, WireClient] | None = None
+        self._cast: _Cast | None = None
         # Number of the case at hand.
         self._number = 0
-        # How many cases each connection has served.
-        self._served = 0
+        # A case has failed: from now on each has a pooler to itself, as hypothesis looks for a
+        # smaller one and must not be misled by what an earlier case has left.
+        self._is_fresh = False
+        self._last: Sequence[Step] = ()
 
     async def hold(self, steps: Sequence[Step]) -> None:
         """Go through a case; fail where the two conversations differ."""
-        direct, pooled, others = self._clients or await self._open()
-        self._clients = None  # until the case has come to a good end
+        if self._cast is not None and self._is_fresh:
+            await self._cast.leave()
+            self._cast = None
+        cast = self._cast = self._cast or await self._gather()
         self._number += 1
-        self._served += 1
-        number = str(self._number)
+        try:
+            await self._go_through(cast, self._with_start(steps), str(self._number))
+        except BaseException as error:
+            if not self._is_fresh:
+                error.add_note(f"if it does not happen again: the case before was {self._last}")
+            self._is_fresh = True
+            raise
+        self._last = steps
+
+    def _with_start(self, steps: Sequence[Step]) -> list[Step]:
+        """Return the steps behind one that ends what the last case left, and before a wait."""
+        clears = self._number % CASES_PER_CLEARING == 0
+        clearing = [query("DEALLOCATE ALL"), WAIT] if clears else []
+        return [query("ROLLBACK"), WAIT, *clearing, *steps, WAIT]
+
+    async def _gather(self) -> _Cast:
+        """Connect everyone afresh, and have the pool open all its servers."""
+        pooler = await self._make()
+        clients = [await self._connect(pooler) for _ in range(SERVERS)]
+        for client in clients:
+            assert (await client.query("BEGIN"))[-1] == "Z T"
+        for client in clients:
+            await client.query("COMMIT")
+        await clients[2].close()
+        return _Cast(pooler, await self._connect(self._postgres), *clients[:2])
+
+    async def _go_through(self, cast: _Cast, steps: Sequence[Step], number: str) -> None:
         batch = Batch()
-        for step in self._prelude(steps):
+        for step in steps:
             if step.kind is Kind.OTHER:
-                await others.send(step.build(number), Sync())
-                await others.until_ready(1)
+                await cast.other.send(step.build(number), Sync())
+                await cast.other.until_ready()
             elif step.kind is Kind.WAIT:
-                await self._exchange(direct, pooled, batch)
+                await self._exchange(cast.direct, cast.pooled, batch)
                 batch = Batch()
             elif step.kind is Kind.CUT:
                 batch.pieces.append(b"")
@@ -193,22 +242,6 @@ class TwoConversations:
                 batch.cuts_next = True
             else:
                 batch.add(step, number)
-        self._clients = direct, pooled, others
-
-    def _prelude(self, steps: Sequence[Step]) -> list[Step]:
-        """Return the steps between one that ends what the last case left, and one that waits."""
-        clearing = "DEALLOCATE ALL" if self._served % CASES_PER_CLEARING == 0 else "SELECT 1"
-        return [query("ROLLBACK"), query(clearing), WAIT, *steps, WAIT]
-
-    async def _open(self) -> tuple[WireClient, WireClient, WireClient]:
-        """Connect afresh, and have the pool open all its servers."""
-        self._served = 0
-        clients = [await self._connect(self._pooler) for _ in range(SERVERS)]
-        for client in clients:
-            assert (await client.query("BEGIN"))[-1] == "Z T"
-        for client in clients:
-            await client.query("COMMIT")
-        return await self._connect(self._postgres), clients[0], clients[1]
 
     async def _exchange(self, direct: WireClient, pooled: WireClient, batch: Batch) -> None:
         """Send a batch on both sides and compare the answers."""

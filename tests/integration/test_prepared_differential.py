@@ -9,12 +9,12 @@ each transaction; the answers must be the same but for what docs/prepared-statem
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pgpool_lite.pooler import Pooler
 from tests.conftest import MakePooler
 from tests.integration.conftest import Address, Connect
 from tests.integration.differential import (
@@ -24,6 +24,7 @@ from tests.integration.differential import (
     SERVERS,
     SYNC,
     WAIT,
+    Kind,
     Step,
     TwoConversations,
     bind,
@@ -100,8 +101,6 @@ step = st.one_of(
 cases = st.lists(step, min_size=5, max_size=30)
 
 
-
-
 def tried(count: int) -> settings:
     """Return hypothesis' settings for a test that usually tries `count` cases, always the same."""
     return settings(
@@ -118,18 +117,136 @@ async def conversations(
     make_pooler: MakePooler, postgres: Address, connect: Connect
 ) -> TwoConversations:
     """Two conversations, one through a pooler that changes servers and keeps few statements."""
-    pooler = await make_pooler(
-        pool_size=SERVERS,
-        server_round_robin=1,
-        max_prepared_statements=4,
-        prepared_statement_errors="postgres",
-    )
-    return TwoConversations(pooler, postgres, connect)
+
+    async def make() -> Pooler:
+        return await make_pooler(
+            pool_size=SERVERS,
+            server_round_robin=1,
+            max_prepared_statements=4,
+            prepared_statement_errors="postgres",
+        )
+
+    return TwoConversations(make, postgres, connect)
 
 
-@tried(1000)
+@tried(3000)
 @given(steps=cases)
 async def test_random_segments_are_answered_as_postgresql_answers_them(
+    conversations: TwoConversations, steps: list[Step]
+) -> None:
+    await conversations.hold(ending_segments(steps))
+
+
+@tried(500)
+@given(steps=cases)
+async def test_random_segments_with_queries_inside_are_answered_as_postgresql_answers_them(
+    conversations: TwoConversations, steps: list[Step]
+) -> None:
+    await conversations.hold(steps)
+
+
+def ending_segments(steps: list[Step]) -> list[Step]:
+    """Return the steps with a Sync before each Query that would stand in an open segment."""
+    ended: list[Step] = []
+    for each in steps:
+        if each in QUERIES + FORGETTING and ended and ended[-1].kind is Kind.EXTENDED:
+            ended.append(SYNC)
+        ended.append(each)
+    return ended
+
+
+# Cases that hypothesis found, each of them a bug once.
+STORIES = {
+    "an error that is the first answer, to a segment that parses nothing": [
+        parse("SELECT 1"),
+        WAIT,
+        execute("p"),
+        WAIT,
+        describe_statement(),
+    ],
+    "a text that the server has, in a failed transaction": [
+        parse("SELECT 1", "a"),
+        query("BEGIN"),
+        query("SELECT simple_oops"),
+        WAIT,
+        parse("SELECT 1", "b"),
+        WAIT,
+        query("ROLLBACK"),
+        bind(statement="b"),
+    ],
+    "a text that the server has, behind a segment in flight that fails the transaction": [
+        parse("SELECT 1", "a"),
+        query("BEGIN"),
+        WAIT,
+        bind(statement="b"),
+        SYNC,
+        parse("SELECT 1", "c"),
+        SYNC,
+        describe_statement("c"),
+    ],
+    "a name that is taken, for a text with an error": [
+        parse("SELECT 1", "a"),
+        parse("SELEC 1", "a"),
+        WAIT,
+        bind(statement="a"),
+        execute(),
+    ],
+    "a name that is taken, in a failed transaction": [
+        parse("SELECT 1", "a"),
+        query("BEGIN"),
+        query("SELECT simple_oops"),
+        WAIT,
+        parse("SELECT 1", "a"),
+    ],
+    "a statement that the server lacks, bound with too few values in a failed transaction": [
+        parse("SELECT 12 / $1::int", "a"),
+        WAIT,
+        query("BEGIN"),
+        query("SELECT simple_oops"),
+        WAIT,
+        bind(statement="a"),
+    ],
+    "a Query in front of an unnamed Parse, then other servers, then a client without one": [
+        query("SELECT 'simple'"),
+        parse("SELECT 1"),
+        WAIT,
+        query("SELECT 'simple'"),
+        WAIT,
+        query("SELECT 'simple'"),
+        WAIT,
+        describe_statement(),
+    ],
+    "DEALLOCATE ALL in front of a Parse": [
+        SYNC,
+        query("DEALLOCATE ALL"),
+        parse("SELECT 1", "a"),
+        WAIT,
+        bind(statement="a"),
+        execute(),
+    ],
+    "an unnamed Parse that is skipped, and a Close of it that is skipped too": [
+        bind(),
+        parse("SELECT 1"),
+        SYNC,
+        bind(statement="a"),
+        close_statement(""),
+        WAIT,
+        bind(),
+    ],
+    "an unnamed Parse that is skipped, and another that is skipped too": [
+        bind(),
+        parse("SELECT 1"),
+        SYNC,
+        bind(statement="a"),
+        parse("SELECT 2"),
+        WAIT,
+        bind(),
+    ],
+}
+
+
+@pytest.mark.parametrize("steps", STORIES.values(), ids=STORIES.keys())
+async def test_a_case_that_was_found_is_answered_as_postgresql_answers_it(
     conversations: TwoConversations, steps: list[Step]
 ) -> None:
     await conversations.hold(steps)

@@ -315,7 +315,7 @@ def test_a_bad_message_behind_good_ones_is_found_however_it_is_cut() -> None:
     assert feed_every_way(blame, Query("SELECT 1") + b"?\0\0\0\4", then=b"") == "unknown pkt"
 
 
-@given(st.lists(st.binary(max_size=50), max_size=10), st.booleans())
+@given(st.lists(st.binary(min_size=1, max_size=50), max_size=10), st.booleans())
 def test_random_bytes_raise_nothing_but_client_protocol_errors(
     reads: list[bytes], is_linked: bool
 ) -> None:
@@ -332,7 +332,7 @@ FRONTEND = st.tuples(st.sampled_from(b"QPBDECSHFdcfX"), st.integers(-1, 70_000))
 )
 
 
-@given(st.lists(FRONTEND | st.binary(max_size=30_000), max_size=8), st.booleans())
+@given(st.lists(FRONTEND | st.binary(min_size=1, max_size=30_000), max_size=8), st.booleans())
 def test_promise_4_what_a_client_makes_us_keep_is_bounded(
     reads: list[bytes], is_linked: bool
 ) -> None:

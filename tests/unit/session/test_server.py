@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pgpool_lite.errors import ServerError, ServerProtocolError
 from pgpool_lite.session.client import RELAY, SETTLED
-from pgpool_lite.session.server import ANSWERED, HOLD_LIMIT
+from pgpool_lite.session.interest import HOLD_LIMIT
+from pgpool_lite.session.server import ANSWERED
 from tests.unit.feeding import feed_every_way
 from tests.unit.pairs import TRACKED, WELCOME, Pair, link, make_client, make_server
 from tests.wire_messages import (
@@ -260,7 +261,7 @@ BACKEND = st.tuples(st.sampled_from(b"123ACDEGHIKNRSTVWZcdnst"), st.integers(-1,
 
 
 @given(
-    st.lists(BACKEND | st.binary(max_size=3_000), max_size=8),
+    st.lists(BACKEND | st.binary(min_size=1, max_size=3_000), max_size=8),
     st.booleans(),
     st.integers(0, 1),
     st.binary(max_size=4),

@@ -132,10 +132,6 @@ def test_fields_that_are_missing_are_empty() -> None:
     assert backend.decode_error(b"\0") == ServerMessage("", "", "")
 
 
-def test_a_row_is_decoded() -> None:
-    assert backend.decode_data_row(wire.DataRow("7", None, "")[5:]) == [b"7", None, b""]
-
-
 @pytest.mark.parametrize(
     ("decode", "body"),
     [
@@ -145,9 +141,6 @@ def test_a_row_is_decoded() -> None:
         (backend.decode_parameter_status, b"TimeZone\0UTC"),
         (backend.decode_parameter_status, b"TimeZone\0"),
         (backend.decode_parameter_status, b"a\0b\0c"),
-        (backend.decode_data_row, b""),
-        (backend.decode_data_row, b"\0\1"),
-        (backend.decode_data_row, b"\0\1\0\0"),
     ],
 )
 def test_a_malformed_message_is_the_servers_fault(
@@ -157,23 +150,12 @@ def test_a_malformed_message_is_the_servers_fault(
         decode(body)
 
 
-def test_a_row_whose_value_is_cut_off_is_the_servers_fault() -> None:
-    with pytest.raises(ServerProtocolError, match="malformed DataRow"):
-        backend.decode_data_row(b"\0\1\0\0\0\5ab")
-
-
-@given(st.lists(st.none() | st.binary(max_size=20), max_size=10))
-def test_a_row_that_we_write_can_be_read(values: list[bytes | None]) -> None:
-    assert backend.decode_data_row(backend.data_row(values)[5:]) == values
-
-
 @given(st.binary(max_size=40))
 def test_random_bytes_raise_nothing_but_server_protocol_errors(body: bytes) -> None:
     for decode in (
         backend.decode_authentication,
         backend.decode_backend_key_data,
         backend.decode_parameter_status,
-        backend.decode_data_row,
         backend.decode_error,
         backend.decode_sasl_mechanisms,
     ):
