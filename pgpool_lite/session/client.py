@@ -146,9 +146,9 @@ class ClientSession:
         # The usual read of a simple client, one whole Query, taken without a walk. It saves 0.6 us
         # of the 5 us that a query costs in Python (bench/micro.py).
         if (
-            data[0] == codes.QUERY
+            len(data) >= codes.HEADER_SIZE
+            and data[0] == codes.QUERY
             and not (is_inside or self.unsynced or self.raw_waits)
-            and len(data) >= codes.HEADER_SIZE
             and _LENGTH(data, 1)[0] + 1 == len(data)
         ):
             self.owed.append(codes.QUERY)
@@ -281,11 +281,11 @@ class ClientSession:
     def end_copy(self, *, failed: bool) -> bool:
         """Take off the Syncs that a server ignored while it read COPY data.
 
-        The list looks like [Query or nothing, Syncs ignored, CopyDone, Sync that ends the batch].
-        Return False if it cannot be told whether a Sync was ignored.
+        The list looks like [Query, Execute or nothing, Syncs ignored, CopyDone, Sync that ends the
+        batch]. Return False if it cannot be told whether a Sync was ignored.
         """
         owed = self.owed
-        first = 1 if owed and owed[0] == codes.QUERY else 0
+        first = 0 if owed and (owed[0] == codes.SYNC or IS_COPY_END[owed[0]]) else 1
         copy_end = next((i for i in range(first, len(owed)) if IS_COPY_END[owed[i]]), None)
         if copy_end is not None:
             has_sync = codes.SYNC in owed[first:copy_end]

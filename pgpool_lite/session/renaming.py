@@ -398,19 +398,3 @@ class Renaming:
         """Note that this client's unnamed statement is gone, here and on the server."""
         self.book.unnamed = None
         self.server_book.unnamed = None
-
-    def forget_used(self) -> None:
-        """Note that everything is answered: what was bound until now was not stale."""
-        self.used.clear()
-        self.book.changes.clear()
-
-    def renew_used(self) -> None:
-        """Have the statements just bound prepared anew everywhere: a migration changed them."""
-        for statement in self.used:
-            self._registry.renew(statement)
-
-    def deallocated_all(self) -> None:
-        """Note that the server has dropped all named statements: DEALLOCATE ALL, DISCARD ALL."""
-        later = self._outstanding.changed_in_flight()
-        self.book.clear(later)
-        self.server_book.clear(later)

@@ -62,7 +62,7 @@ _LENGTH: Final = Struct("!i")
 class Rewriter:
     """One client's stream, as long as it names prepared statements. Owned by its session."""
 
-    __slots__ = ("_outstanding", "_renaming", "_session", "left", "reply")
+    __slots__ = ("_outstanding", "_registry", "_renaming", "_session", "left", "reply")
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class Rewriter:
     ) -> None:
         """Begin with a client that has prepared nothing yet."""
         self._session = session
+        self._registry = registry
         self._outstanding = Outstanding(session)
         self._renaming = Renaming(session, self._outstanding, registry, rules, counters)
         #: Answers made up while the server owes nothing: for the client, at once.
@@ -131,7 +132,8 @@ class Rewriter:
                 session.owed.append(codes.SYNC)
                 return usual
         if outstanding.is_sure():
-            self._renaming.forget_used()
+            self._renaming.used.clear()
+            self.book.changes.clear()
             outstanding.settle()
         if session.tail:
             data = session.tail + data
@@ -237,9 +239,15 @@ class Rewriter:
             self._renaming.forget_unnamed()
 
     def plan_is_stale(self) -> None:
-        """Note that a statement just bound has been changed by a migration."""
-        self._renaming.renew_used()
+        """Have the statements just bound prepared anew everywhere: a migration changed one."""
+        for statement in self._renaming.used:
+            self._registry.renew(statement)
 
     def deallocated_all(self) -> None:
-        """Note DEALLOCATE ALL or DISCARD ALL."""
-        self._renaming.deallocated_all()
+        """Note that the server has dropped all named statements: DEALLOCATE ALL, DISCARD ALL.
+
+        What was prepared by messages in flight behind it stays.
+        """
+        later = self._outstanding.changed_in_flight()
+        self.book.clear(later)
+        self._renaming.server_book.clear(later)

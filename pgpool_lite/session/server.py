@@ -3,9 +3,9 @@
 HOT rule: rows and everything else that only passes are skipped by `framing.scan`; the read goes on
 as it came. Only the messages in `INTEREST` are looked at, because pooling hangs on them.
 
-A `ServerSession` belongs to one `ServerConnection` and lives from the end of its login to its
-close. While it is linked its replies belong to `client`; replies to queries of our own (a SET that
-gives it the client's parameters, a check, a reset) are swallowed and never reach anyone.
+A `ServerSession` lives from the end of its connection's login to its close. While it is linked its
+replies belong to `client`; replies to queries of our own (a SET that gives it the client's
+parameters, a check, a reset) are swallowed and never reach anyone.
 
 Which ReadyForQuery answers which request is the one thing a pooler must never get wrong. The
 client's `owed` lists its requests in order; each ReadyForQuery takes the oldest away. Two rules of
@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgpool_lite.errors import ServerError, ServerProtocolError
+from pgpool_lite.session import interest
 from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
 from pgpool_lite.session.connection import ServerSide
 from pgpool_lite.session.entries import (
@@ -33,22 +34,14 @@ from pgpool_lite.session.entries import (
     IS_UNSENT,
 )
 from pgpool_lite.session.interest import (
-    ALL,
     INTEREST,
-    INTEREST_IDLE,
     INTEREST_IN_COPY,
     INTEREST_IN_DETAIL,
-    INTEREST_OWN,
     NEEDED_WHOLE,
-    NEEDED_WHOLE_OWN,
     READY_HEAD,
     READY_SIZE,
-    STALE_PLAN,
-    STALE_PLAN_ROUTINE,
     STATUS_FAILED,
     STATUS_IDLE,
-    STATUSES,
-    TAGS_OF_ALL,
     unexpected,
     whole_end,
 )
@@ -111,7 +104,7 @@ class ServerSession:
         self.tail = b""
         #: Bytes still to come of a message whose head has been relayed (or swallowed).
         self.body_left = 0
-        #: That message came while the server was not linked: its rest goes to nobody either.
+        #: That message came to nobody, so its rest goes to nobody.
         self.dropping = False
         #: What to relay in place of the read, when the verdict is CUT.
         self.cut = b""
@@ -130,12 +123,10 @@ class ServerSession:
         self.forbids_blocks = False
         #: Why this server must not be used again once it is free; "" while it may.
         self.close_reason = ""
-        # --- named prepared statements ---
         #: What this server has prepared, for any client whose names are rewritten.
         self.statements = statements
-        # --- session parameters ---
-        self.tracked = tracked
         #: Values of the tracked parameters, as this server last reported them.
+        self.tracked = tracked
         self.parameters: Values = tracked.values_of({})
         # --- pairing: moved by Pool, read by everyone ---
         self.state = ServerState.LOGIN
@@ -239,7 +230,9 @@ class ServerSession:
                     continue
                 after, change = pos, b""
             else:
-                after = whole_end(data, pos, NEEDED_WHOLE if client.rewriter is None else ALL)
+                after = whole_end(
+                    data, pos, NEEDED_WHOLE if client.rewriter is None else interest.ALL
+                )
                 if after == 0:
                     return self._hold(data, pieces, start, pos)
                 change = self._attend(data, pos, after, client, pos == answer_start)
@@ -264,7 +257,7 @@ class ServerSession:
     def _ready(self, status: int, client: ClientSession) -> None:
         """Take a ReadyForQuery: the client's oldest request has its answer."""
         if status != STATUS_IDLE:
-            if status not in STATUSES:
+            if status not in interest.STATUSES:
                 raise ServerProtocolError(f"server sent ReadyForQuery with status 0x{status:02x}")
             if self.forbids_blocks:
                 raise ServerError("transaction blocks not allowed in statement pooling mode")
@@ -312,7 +305,7 @@ class ServerSession:
         rewriter, owed = client.rewriter, client.owed
         message_type = data[pos]
         if message_type == codes.COMMAND_COMPLETE:
-            if rewriter is not None and data.startswith(TAGS_OF_ALL, pos):
+            if rewriter is not None and data.startswith(interest.TAGS_OF_ALL, pos):
                 rewriter.deallocated_all()
             if self.copying_in:
                 self.copying_in = False
@@ -328,33 +321,37 @@ class ServerSession:
         """Take an ErrorResponse; return a better one, if there is."""
         rewriter, owed = client.rewriter, client.owed
         better = None
-        if rewriter is not None and STALE_PLAN in message and STALE_PLAN_ROUTINE in message:
+        if (
+            rewriter is not None
+            and interest.STALE_PLAN in message
+            and interest.STALE_PLAN_ROUTINE in message
+        ):
             rewriter.plan_is_stale()
-        if self.copying_in:
-            self.copying_in = False
-            if not client.end_copy(failed=True):
-                # The Sync behind Execute was ignored; but had the error struck before the server
-                # read it, it will be answered. Rely on counting no more: end with this transaction.
-                self.close_reason = "COPY failed while a Sync was in flight"
-        elif owed and IS_IN_SEGMENT[owed[0]]:
+        if owed and IS_IN_SEGMENT[owed[0]]:
             better = rewriter.failed(message) if rewriter is not None else None
             client.fail_segment()
         elif rewriter is not None:
             rewriter.failed_plain(is_first_answer=is_first_answer)
+        if self.copying_in:
+            self.copying_in = False
+            if not client.end_copy(failed=True):
+                # Had the error struck before the server read that Sync, it will be answered after
+                # all. Rely on counting no more: end with this transaction.
+                self.close_reason = "COPY failed while a Sync was in flight"
         return better
 
     def _swallow(self, data: bytes, pos: int) -> int:
         """Take replies that are not the client's: to our own queries, or to nobody."""
         end = len(data)
-        interest = INTEREST_OWN if self.swallowing else INTEREST_IDLE
+        table = interest.INTEREST_OWN if self.swallowing else interest.INTEREST_IDLE
         while True:
-            pos = scan(data, pos, interest)
+            pos = scan(data, pos, table)
             if pos >= end:
                 self.body_left = pos - end
                 self.dropping = pos > end
                 self.cut = b""
                 return CUT
-            after = whole_end(data, pos, NEEDED_WHOLE_OWN)
+            after = whole_end(data, pos, interest.NEEDED_WHOLE_OWN)
             if after == 0:
                 return self._hold(data, None, pos, pos)
             if data[pos] != codes.READY_FOR_QUERY:

@@ -115,6 +115,7 @@ class World:
         self.pool.add_client(session)
         self.registry.remember_key(self.pool, session)
         self.pool.admit(session)
+        session.rewrites = rewrites
         if rewrites:
             assert self.pool.rules.statements is not None
             session.rewriter = Rewriter(

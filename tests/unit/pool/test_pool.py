@@ -107,9 +107,10 @@ def test_promise_5_a_server_that_is_to_be_closed_is_never_linked_again() -> None
     """
     pool = make_pool()
     client, server = add_client(pool), add_server(pool)
-    server.close_reason = "database configuration changed"
+    pool.retire("database configuration changed")
 
-    assert pool.link(client, 0.0) is not server
+    assert pool.link(client, 0.0) is None
+    assert server.close_reason == "database configuration changed"
 
 
 def test_linking_and_releasing_are_counted() -> None:

@@ -80,7 +80,10 @@ class ModelClient:
     @property
     def heard(self) -> bytes:
         """What came through the pooler, without what an idle server's notifications left."""
-        return transport_of(self.connection).written.replace(NOTIFICATION, b"")
+        heard = transport_of(self.connection).written.replace(NOTIFICATION, b"")
+        # Of one that is still arriving, the beginning is heard already.
+        begun = (n for n in range(len(NOTIFICATION) - 1, 0, -1) if heard.endswith(NOTIFICATION[:n]))
+        return heard[: len(heard) - next(begun, 0)]
 
     def say(self, data: bytes) -> None:
         self.outgoing += data
