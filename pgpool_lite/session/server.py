@@ -99,24 +99,19 @@ class ServerSession:
         self.id = session_id
         self.cancel_key = CancelKey(0, b"")
         self.connection: ServerSide
-        # --- the stream ---
-        #: Start of a message that must be whole, or of a header.
-        self.tail = b""
+        self.tail = b""  # start of a message that must be whole, or of a header
         #: Bytes still to come of a message whose head has been relayed (or swallowed).
         self.body_left = 0
         #: That message came to nobody, so its rest goes to nobody.
         self.dropping = False
         #: What to relay in place of the read, when the verdict is CUT.
         self.cut = b""
-        #: The next message begins the answer to the oldest request.
-        self.is_at_answer = True
-        # --- replies ---
+        self.is_at_answer = True  # the next message begins the answer to the oldest request
         #: Transaction status as the last ReadyForQuery said it.
         self.status: int = codes.STATUS_IDLE
         #: Queries of our own whose answers come before the client's, and are swallowed.
         self.swallowing = 0
-        #: What to say when such a query fails.
-        self.own_failure = ""
+        self.own_failure = ""  # what to say when such a query fails
         #: The server reads COPY data: it sent CopyInResponse, and neither end nor error since.
         self.copying_in = False
         #: Statement pooling: a transaction block ends the pairing at once.

@@ -164,6 +164,29 @@ async def test_the_values_of_a_bind_stream_to_a_server_that_lacks_the_statement(
     assert await row(client, "a", "x" * 20_000_000) == "20000000"
 
 
+async def test_a_large_unnamed_statement_cannot_follow_its_client(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    pooler = await make_pooler(pool_size=2)
+    client, other = await connect(pooler), await connect(pooler)
+    await client.send(Parse("SELECT 1 --" + "x" * 1_000_000), Sync())
+    assert await client.until_ready() == ["1", "Z I"]
+    await other.query("BEGIN")
+    await client.send(run(""))
+    (last,) = await client.until_closed()
+    assert last == "E FATAL 54000 unnamed prepared statement too large to follow its client"
+
+
+async def test_a_named_statement_of_four_megabytes_follows_its_client_and_a_larger_one_is_refused(
+    pooler: Pooler, connect: Connect
+) -> None:
+    client = await connect(pooler)
+    await prepare(client, a="SELECT 1 --" + "x" * 4_000_000)
+    assert await row(client, "a") == "1"
+    await client.send(Parse("SELECT 1 --" + "x" * 5_000_000, "b"), Sync())
+    assert (await client.until_closed())[-1].startswith("E FATAL 54000 ")
+
+
 # What servers keep
 
 
