@@ -82,11 +82,20 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._pass_cut(data, verdict)
             return
-        server = session.server
-        if server is None or self._held:
-            self._pass_unlinked(data)
-            return
-        self._pass_linked(server, data)
+        self._pass(data)
+
+    def _pass(self, data: bytes) -> None:
+        """Pass on what has been looked at, or keep it while the client waits or is prepared."""
+        server = self.session.server
+        if self._held:
+            self._hold(data)
+        elif server is not None:
+            self._pass_linked(server, data)
+        elif (server := self.pool.link(self.session, self._clock())) is not None:
+            self._begin(server, data)
+        else:
+            self._hold(data)
+            self._dispatcher.client_waits(self)
 
     def _pass_linked(self, server: ServerSession, data: bytes) -> None:
         """Pass on what belongs to a pairing under way."""
@@ -95,29 +104,13 @@ class ClientConnection(asyncio.Protocol):
             self._begin_query(server)
         server.connection.relay(data)
 
-    def _pass_unlinked(self, data: bytes) -> None:
-        """Link and pass on, or keep the bytes while the client waits or is being prepared."""
-        if self._held:
-            self._hold(data)
-            return
-        server = self.pool.link(self.session, self._clock())
-        if server is None:
-            self._hold(data)
-            self._dispatcher.client_waits(self)
-        else:
-            self._begin(server, data)
-
     def _pass_cut(self, data: bytes, verdict: int) -> None:
         """Pass on a read that is not to be relayed as it came; part if that settles the pair."""
         session = self.session
         if verdict & CUT:
             data = session.cut
         if data:
-            server = session.server
-            if server is None or self._held:
-                self._pass_unlinked(data)
-            else:
-                self._pass_linked(server, data)
+            self._pass(data)
         if session.is_leaving:
             self._dispatcher.client_left(self, "client close request")
         elif verdict & SETTLED and session.server is not None:
@@ -170,13 +163,18 @@ class ClientConnection(asyncio.Protocol):
                 self._begin(server, data)
             else:
                 self._pass_linked(server, data)
+        if rewriter.left or rewriter.reply or session.is_leaving or not session.owed:
+            self._finish_rewriting(server, rewriter)
+
+    def _finish_rewriting(self, server: ServerSession, rewriter: Rewriter) -> None:
+        """Do what else the rewriter's look at a read asks for."""
         if rewriter.left:
             left, rewriter.left = rewriter.left, b""
             self._hold_raw(left)
         if rewriter.reply:
             reply, rewriter.reply = rewriter.reply, b""
             self.relay(reply)
-        if session.is_leaving:
+        if self.session.is_leaving:
             self._dispatcher.client_left(self, "client close request")
         elif server.is_settled():
             self._dispatcher.release(server, self.pool)

@@ -6,7 +6,7 @@ HOT rule: `data_received` and `relay` are one call each per read; one read cause
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import ServerError
 from pgpool_lite.pool.pool import Pool
@@ -16,6 +16,9 @@ from pgpool_lite.session.server import ANSWERED, OWN_DONE, ServerSession
 
 if TYPE_CHECKING:
     from pgpool_lite.proxy.dispatcher import Dispatcher
+
+#: The whole answer to a client that asked for one thing.
+_USUAL: Final = RELAY | ANSWERED | SETTLED
 
 
 class ServerConnection(asyncio.Protocol):
@@ -57,19 +60,28 @@ class ServerConnection(asyncio.Protocol):
         except ServerError as error:
             self._dispatcher.lose_server(self, error)
             return
-        if client is not None:
-            if verdict & RELAY:
-                client.connection.relay(data)
-            elif session.cut:
-                client.connection.relay(session.cut)
+        if client is None:
             if verdict & OWN_DONE:
-                client.connection.send_held(session)
-            if verdict & ANSWERED:
-                self._dispatcher.answered(session, client, self.pool, verdict & SETTLED)
-            if client.raw_waits:
-                client.connection.look_again()
-        elif verdict & OWN_DONE:
-            self._dispatcher.own_query_done(self)
+                self._dispatcher.own_query_done(self)
+        elif verdict == _USUAL and not client.raw_waits:
+            client.connection.relay(data)
+            self._dispatcher.answered(session, client, self.pool, SETTLED)
+        else:
+            self._pass(data, verdict, client)
+
+    def _pass(self, data: bytes, verdict: int, client: ClientSession) -> None:
+        """Do what any verdict asks for."""
+        session = self.session
+        if verdict & RELAY:
+            client.connection.relay(data)
+        elif session.cut:
+            client.connection.relay(session.cut)
+        if verdict & OWN_DONE:
+            client.connection.send_held(session)
+        if verdict & ANSWERED:
+            self._dispatcher.answered(session, client, self.pool, verdict & SETTLED)
+        if client.raw_waits:
+            client.connection.look_again()
 
     # --- flow ---
 

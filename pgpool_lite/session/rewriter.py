@@ -95,9 +95,15 @@ class Rewriter:
         nothing are dropped, a small message that is not whole is kept in the session's `tail`.
         """
         session = self._session
-        if session.tail:
-            data = session.tail + data
-            session.tail = b""
+        if (
+            not (session.tail or session.body_left)
+            and len(data) >= codes.HEADER_SIZE
+            and MEANINGS[data[0]] == EXTENDED
+            and 4 <= _LENGTH.unpack_from(data, 1)[0] < len(data)
+        ):
+            return data  # the usual read: a whole message to begin with
+        data = session.tail + data
+        session.tail = b""
         pos = min(session.body_left, len(data))
         session.body_left -= pos
         while len(data) - pos >= codes.HEADER_SIZE:

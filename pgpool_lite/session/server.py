@@ -118,10 +118,9 @@ class ServerSession:
         self.forbids_blocks = False
         #: Why this server must not be used again once it is free; "" while it may.
         self.close_reason = ""
-        #: What this server has prepared, for any client whose names are rewritten.
         self.statements = statements
-        #: Values of the tracked parameters, as this server last reported them.
         self.tracked = tracked
+        #: As this server last reported them.
         self.parameters: Values = tracked.values_of({})
         # --- pairing: moved by Pool, read by everyone ---
         self.state = ServerState.LOGIN
@@ -247,7 +246,9 @@ class ServerSession:
             verdict = CUT
         if owed or client.unsynced:
             return verdict
-        return verdict | (ANSWERED | SETTLED if self.is_settled() else ANSWERED)
+        if self.status == STATUS_IDLE and not (self.body_left or client.body_left):
+            return verdict | ANSWERED | SETTLED
+        return verdict | ANSWERED
 
     def _ready(self, status: int, client: ClientSession) -> None:
         """Take a ReadyForQuery: the client's oldest request has its answer."""
