@@ -106,6 +106,7 @@ class Side:
     """A connection that nobody hears: it has an address, and remembers why it was refused."""
 
     address: tuple[str, int] = ("10.0.0.7", 40_000)
+    own_address: tuple[str, int] = ("", 0)
     is_congested: bool = False
     refusals: list[str] = field(default_factory=list)
 

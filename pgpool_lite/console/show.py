@@ -139,7 +139,7 @@ def _connection_fields(
         field("remote_pid", INT4, lambda row: min(row.remote_pid, 2**31 - 1)),
         field("tls", TEXT, constant("")),
         *named_fields(TEXT, "application_name"),
-        field("prepared_statements", INT4, constant(0)),
+        field("prepared_statements", INT4, attrgetter("prepared_statements")),
         *named_fields(INT4, "id"),
     ]
 
@@ -196,6 +196,21 @@ def _state(view: View) -> list[tuple[str, Cell]]:
     return [("active", "no" if paused else "yes"), ("paused", "yes" if paused else "no")]
 
 
+def _prepared_statements(view: View) -> list[tuple[Cell, ...]]:
+    return [
+        (
+            statement.name.decode(),
+            statement.text,
+            ", ".join(map(str, statement.type_oids)),
+            statement.client_count,
+            statement.server_count,
+            statement.hits,
+            statement.misses,
+        )
+        for statement in view.registry.statements.statements()
+    ]
+
+
 def _peer_pool_size(peer: PeerSettings, view: View) -> int:
     own, common = peer.pool_size, view.registry.config.settings.default_pool_size
     return common if own is None else own
@@ -242,6 +257,15 @@ TABLES: Final[dict[str, Table]] = {
         _peers,
     ),
     "pools": table(_POOL_FIELDS, _all_pools),
+    # Not one of PgBouncer's: what clients have prepared by name, each text once.
+    "prepared_statements": Table(
+        (
+            *_columns(TEXT, "name", "query", "type_oids"),
+            *_columns(INT4, "clients", "servers"),
+            *_columns(INT8, "hits", "misses"),
+        ),
+        _prepared_statements,
+    ),
     "servers": table(_CONNECTION_FIELDS, _all_servers),
     "sockets": table(_SOCKET_FIELDS, _all_sockets),
     "state": table(pair_fields(("key", "value"), TEXT), _state),

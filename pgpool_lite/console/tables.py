@@ -44,8 +44,6 @@ _SERVER_LISTS: Final = (
     (ServerState.LOGIN, "new"),
     (ServerState.BEING_CANCELED, "being_canceled"),
 )
-# Sessions are known by their connection, which tells the other end's address only.
-_UNKNOWN_ADDRESS: Final = ("", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +93,8 @@ class ConnectionStatus:
     #: PostgreSQL's process id; 0 for clients.
     remote_pid: int
     application_name: str
+    #: How many it has prepared; for a server, how many we have prepared on it.
+    prepared_statements: int
     #: Bytes read and kept, and bytes still to come of a message that has begun.
     buffered: int
     body_left: int
@@ -207,7 +207,7 @@ def _client_status(
     wall_offset_s: float,
 ) -> ClientStatus:
     addr, port = client.connection.address
-    local_addr, local_port = _UNKNOWN_ADDRESS
+    local_addr, local_port = client.connection.own_address
     return ClientStatus(
         id=client.id,
         user=pool.user,
@@ -224,6 +224,7 @@ def _client_status(
         link=client.server.id if client.server is not None else None,
         remote_pid=0,
         application_name=registry.tracked.named(client.parameters).get("application_name", ""),
+        prepared_statements=len(client.rewriter.book.names) if client.rewriter else 0,
         buffered=len(client.tail),
         body_left=client.body_left,
     )
@@ -255,6 +256,7 @@ def console_client_status(client: ConsoleClient, wall_offset_s: float) -> Client
         link=None,
         remote_pid=0,
         application_name=client.application_name,
+        prepared_statements=0,
         buffered=client.message_size,
         body_left=0,
     )
@@ -276,7 +278,7 @@ def _server_status(
     server: ServerSession, state: str, pool: Pool, registry: Registry, wall_offset_s: float
 ) -> ServerStatus:
     addr, port = server.connection.address
-    local_addr, local_port = _UNKNOWN_ADDRESS
+    local_addr, local_port = server.connection.own_address
     return ServerStatus(
         id=server.id,
         user=pool.user,
@@ -293,6 +295,7 @@ def _server_status(
         link=server.client.id if server.client is not None else None,
         remote_pid=server.cancel_key.pid,
         application_name=registry.tracked.named(server.parameters).get("application_name", ""),
+        prepared_statements=len(server.statements.held),
         buffered=len(server.tail),
         body_left=server.body_left,
     )

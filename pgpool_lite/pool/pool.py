@@ -178,6 +178,7 @@ class Pool:
         client = next(iter(self._waiting))
         self._move_client(client, _CLIENT_ACTIVE)
         self.counters.wait_time += now - client.waiting_since
+        client.waiting_since = 0.0
         if server.state is not _ACTIVE:
             self._move(server, _ACTIVE)
         self._pair(client, server, now)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import ClientError
 from pgpool_lite.pool.pool import Pool
-from pgpool_lite.proxy.sockets import peer_address
+from pgpool_lite.proxy.sockets import own_address, peer_address
 from pgpool_lite.session.client import CUT, RELAY, REWRITE, SETTLED, ClientSession
 from pgpool_lite.session.refusals import StatementRules
 from pgpool_lite.session.rewriter import Rewriter
@@ -312,6 +312,11 @@ class ClientConnection(asyncio.Protocol):
     def address(self) -> tuple[str, int]:
         """Host and port of the other end."""
         return peer_address(self.transport)
+
+    @property
+    def own_address(self) -> tuple[str, int]:
+        """Host and port of our end."""
+        return own_address(self.transport)
 
     # --- the end ---
 

@@ -11,12 +11,13 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING
 
+from pgpool_lite.config import PoolMode
 from pgpool_lite.errors import ClientError, ClientProtocolError, LimitReached
 from pgpool_lite.pool.admission import Admission, reject_unreported
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.dispatcher import cached_failure
-from pgpool_lite.proxy.sockets import peer_address
+from pgpool_lite.proxy.sockets import own_address, peer_address
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.client_login import ClientLogin, Step
 from pgpool_lite.session.server import ServerSession
@@ -50,6 +51,11 @@ class ClientLoginConnection(asyncio.Protocol):
     def address(self) -> tuple[str, int]:
         """Host and port of the client."""
         return peer_address(self._transport)
+
+    @property
+    def own_address(self) -> tuple[str, int]:
+        """Host and port of our end."""
+        return own_address(self._transport)
 
     # --- the socket ---
 
@@ -158,6 +164,7 @@ class ClientLoginConnection(asyncio.Protocol):
         runtime.registry.remember_key(pool, session)
         pool.admit(session)
         session.rewrites = pool.rules.statements is not None
+        session.names_pass = not session.rewrites and pool.rules.mode is not PoolMode.SESSION
         connection = ClientConnection(session, pool, self._transport, runtime.dispatcher)
         self._transport.set_protocol(connection)
         self._transport.write(

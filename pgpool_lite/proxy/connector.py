@@ -150,6 +150,11 @@ class ServerLoginConnection(asyncio.Protocol):
         settings = self._pool.database.settings
         return settings.host or "unix", settings.port
 
+    @property
+    def own_address(self) -> tuple[str, int]:
+        """Host and port of our end, unknown while there is no connection."""
+        return own_address(self._transport) if self._transport is not None else ("", 0)
+
     # A stream socket always comes with a Transport; uvloop's does not say so by its class.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Introduce ourselves."""

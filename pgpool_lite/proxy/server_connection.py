@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import ServerError
 from pgpool_lite.pool.pool import Pool
-from pgpool_lite.proxy.sockets import peer_address
+from pgpool_lite.proxy.sockets import own_address, peer_address
 from pgpool_lite.session.client import RELAY, SETTLED, ClientSession
 from pgpool_lite.session.server import ANSWERED, OWN_DONE, ServerSession
 
@@ -113,6 +113,11 @@ class ServerConnection(asyncio.Protocol):
     def address(self) -> tuple[str, int]:
         """Host and port of the other end."""
         return peer_address(self.transport)
+
+    @property
+    def own_address(self) -> tuple[str, int]:
+        """Host and port of our end."""
+        return own_address(self.transport)
 
     # --- the end ---
 

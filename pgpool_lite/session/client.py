@@ -63,6 +63,7 @@ class ClientSession:
         "is_leaving",
         "is_proven",
         "is_skipping",
+        "names_pass",
         "owed",
         "parameters",
         "query_started_at",
@@ -114,6 +115,8 @@ class ClientSession:
         # --- named prepared statements ---
         #: Reads that may name them go to the rewriter, which is made for the first of them.
         self.rewrites = False
+        #: Names of statements pass although servers are shared; errors about them are explained.
+        self.names_pass = False
         self.rewriter: Rewriter | None = None
         #: Reads wait for the rewriter to look at them, once there is a server; so must this one.
         self.raw_waits = False

@@ -20,6 +20,14 @@ class Connection(Protocol):
     #: What is written piles up, because the peer does not read: its other side must not go on.
     is_congested: bool
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the other end."""
+
+    @property
+    def own_address(self) -> tuple[str, int]:
+        """Host and port of our end."""
+
     def relay(self, data: bytes) -> None:
         """Write these bytes, this very object, to the socket."""
 
@@ -45,17 +53,9 @@ class ClientSide(Connection, Protocol):
     def refuse(self, error: ClientError) -> None:
         """Tell the client why it is closed, and close it."""
 
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port of the client."""
-
 
 class ServerSide(Connection, Protocol):
     """A server's socket."""
 
     def close(self) -> None:
         """Close the socket once everything written has gone out."""
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port of the server."""

@@ -50,10 +50,10 @@ INTEREST_IDLE: Final = interest_in(
 )
 
 #: Messages of interest whose body matters; of the others the header is enough.
-NEEDED_WHOLE: Final = interest_in(codes.READY_FOR_QUERY, codes.PARAMETER_STATUS)
-NEEDED_WHOLE_OWN: Final = interest_in(
+NEEDED_WHOLE: Final = interest_in(
     codes.READY_FOR_QUERY, codes.PARAMETER_STATUS, codes.ERROR_RESPONSE
 )
+#: For the rewriter, which puts answers of its own between others: each must be whole.
 ALL: Final = bytes([1]) * 256
 
 READY_SIZE: Final = 6
@@ -82,6 +82,8 @@ def whole_end(data: bytes, pos: int, needed_whole: bytes) -> int:
         raise ServerProtocolError(f"server sent message '{chr(data[pos])}' with a wrong length")
     if after <= len(data) or not needed_whole[data[pos]]:
         return after
+    if size > HOLD_LIMIT and data[pos] == codes.ERROR_RESPONSE:
+        return after  # it may quote what a client sent, and need not be understood
     if size > HOLD_LIMIT:
         raise ServerProtocolError(f"server sent message '{chr(data[pos])}' of {size} bytes")
     return 0

@@ -7,12 +7,14 @@ returned, to be said by PostgreSQL's own failure of the segment (`renaming`).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from pgpool_lite.errors import ClientError
 from pgpool_lite.session import advice
 from pgpool_lite.session.statements import ClientStatements
+from pgpool_lite.wire import backend
 
 #: What one client may have prepared at a time: names, and bytes of names and texts.
 MAX_CLIENT_STATEMENTS: Final = 10_000
@@ -101,6 +103,27 @@ def of_unnamed_too_large() -> ClientError:
         "unnamed prepared statement too large to follow its client",
         sqlstate="54000",
         hint="Send Parse and Bind in one batch, or keep them in one transaction.",
+    )
+
+
+def explain_passed(message: bytes, server_id: int, server_pid: int) -> bytes | None:
+    """Return a server's 42P05 or 26000 with what is behind it, None for any other error.
+
+    For names that pass as they are: in transaction pooling they belong to the server connection.
+    """
+    if b"\0C42P05\0" not in message and b"\0C26000\0" not in message:
+        return None
+    found = re.search(rb'\0M[^\0"]*"([^\0"]*)"', message)
+    shown = _shown(found[1]) if found else ""
+    return backend.explained(
+        message,
+        ClientError(
+            "",
+            detail=f"Names pass as they are (max_prepared_statements = 0), and server connection"
+            f" S-0x{server_id:x} (PostgreSQL pid {server_pid}) is shared: what one client prepares"
+            " there others find, and another server connection does not have it.",
+            hint=advice.hint(shown),
+        ),
     )
 
 

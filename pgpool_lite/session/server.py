@@ -34,6 +34,7 @@ from pgpool_lite.session.entries import (
     IS_UNSENT,
 )
 from pgpool_lite.session.interest import (
+    ALL,
     INTEREST,
     INTEREST_IN_COPY,
     INTEREST_IN_DETAIL,
@@ -46,6 +47,7 @@ from pgpool_lite.session.interest import (
     whole_end,
 )
 from pgpool_lite.session.parameters import TrackedParameters, Values
+from pgpool_lite.session.refusals import explain_passed
 from pgpool_lite.session.statements import ServerStatements
 from pgpool_lite.session.states import ServerState
 from pgpool_lite.wire import backend, codes
@@ -100,22 +102,19 @@ class ServerSession:
         self.cancel_key = CancelKey(0, b"")
         self.connection: ServerSide
         self.tail = b""  # start of a message that must be whole, or of a header
-        #: Bytes still to come of a message whose head has been relayed (or swallowed).
-        self.body_left = 0
+        self.body_left = 0  # bytes still to come of a message whose head has been taken
         #: That message came to nobody, so its rest goes to nobody.
         self.dropping = False
         #: What to relay in place of the read, when the verdict is CUT.
         self.cut = b""
         self.is_at_answer = True  # the next message begins the answer to the oldest request
-        #: Transaction status as the last ReadyForQuery said it.
-        self.status: int = codes.STATUS_IDLE
+        self.status: int = codes.STATUS_IDLE  # of the transaction, by the last ReadyForQuery
         #: Queries of our own whose answers come before the client's, and are swallowed.
         self.swallowing = 0
         self.own_failure = ""  # what to say when such a query fails
         #: The server reads COPY data: it sent CopyInResponse, and neither end nor error since.
         self.copying_in = False
-        #: Statement pooling: a transaction block ends the pairing at once.
-        self.forbids_blocks = False
+        self.forbids_blocks = False  # statement pooling: a transaction block ends the pairing
         #: Why this server must not be used again once it is free; "" while it may.
         self.close_reason = ""
         self.statements = statements
@@ -224,9 +223,7 @@ class ServerSession:
                     continue
                 after, change = pos, b""
             else:
-                after = whole_end(
-                    data, pos, NEEDED_WHOLE if client.rewriter is None else interest.ALL
-                )
+                after = whole_end(data, pos, NEEDED_WHOLE if client.rewriter is None else ALL)
                 if after == 0:
                     return self._hold(data, pieces, start, pos)
                 change = self._attend(data, pos, after, client, pos == answer_start)
@@ -334,6 +331,8 @@ class ServerSession:
                 # Had the error struck before the server read that Sync, it will be answered after
                 # all. Rely on counting no more: end with this transaction.
                 self.close_reason = "COPY failed while a Sync was in flight"
+        if client.names_pass:
+            better = explain_passed(message, self.id, self.cancel_key.pid)
         return better
 
     def _swallow(self, data: bytes, pos: int) -> int:
@@ -347,7 +346,7 @@ class ServerSession:
                 self.dropping = pos > end
                 self.cut = b""
                 return CUT
-            after = whole_end(data, pos, interest.NEEDED_WHOLE_OWN)
+            after = whole_end(data, pos, NEEDED_WHOLE)
             if after == 0:
                 return self._hold(data, None, pos, pos)
             if data[pos] != codes.READY_FOR_QUERY:

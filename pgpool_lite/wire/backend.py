@@ -127,7 +127,12 @@ def error_response(error: PgPoolLiteError, severity: str = "FATAL") -> bytes:
 
 
 def explained(message: bytes, error: PgPoolLiteError) -> bytes:
-    """Return a server's whole ErrorResponse with our DETAIL and HINT where it has none."""
+    """Return a server's ErrorResponse with our DETAIL and HINT where it has none.
+
+    One that is not whole, for being huge, is returned as it is.
+    """
+    if len(message) != 1 + int(_INT32.unpack_from(message, 1)[0]):
+        return message
     body = message[codes.HEADER_SIZE : -1]
     present = {field[:1] for field in body.split(b"\0")}
     for code, text in ((b"D", error.detail), (b"H", error.hint)):

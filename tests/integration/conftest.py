@@ -73,21 +73,3 @@ def connect(open_client: OpenClient) -> Connect:
 async def pooler(make_pooler: MakePooler) -> Pooler:
     """A pooler in transaction mode with a single server, in front of the real PostgreSQL."""
     return await make_pooler(pool_size=1)
-
-
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    """Start pooler processes, which are killed at the end of the test."""
-    async with AsyncExitStack() as processes:
-        count = itertools.count()
-
-        async def start(
-            *arguments: str | Path, prepare: Callable[[], None] | None = None
-        ) -> Serving:
-            log_file = tmp_path / f"stderr-{next(count)}"
-            serving = await Serving.start(arguments, log_file, prepare)
-            processes.push_async_callback(serving.kill)
-            await serving.says(IS_UP)
-            return serving
-
-        yield start

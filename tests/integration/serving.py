@@ -1,19 +1,24 @@
-"""`pgpool-lite serve` as an operator has it: a process with arguments, signals, a log and an end."""
+"""`pgpool-lite serve` as an operator has it: a process with arguments, a log and an end."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
+from pgpool_lite.dev.cluster import Cluster
 from tests.wire_client import PATIENCE_S, eventually
 
 COMMAND = (sys.executable, "-m", "pgpool_lite")
 IS_UP = "process up"
+# The kernel chooses the port.
+ANYWHERE = "127.0.0.1:0"
 
 
 class Serve(Protocol):
@@ -122,3 +127,44 @@ class Serving:
     def descriptor_count(self) -> int:
         """How many files and sockets the process has open."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+
+@asynccontextmanager
+async def pooler_processes(folder: Path) -> AsyncIterator[Serve]:
+    """Start pooler processes that write to `folder`; they are killed at the end."""
+    numbers = itertools.count()
+    async with AsyncExitStack() as processes:
+
+        async def serve(
+            *arguments: str | Path, prepare: Callable[[], None] | None = None
+        ) -> Serving:
+            log_file = folder / f"stderr-{next(numbers)}"
+            serving = await Serving.start(arguments, log_file, prepare)
+            processes.push_async_callback(serving.kill)
+            await serving.says(IS_UP)
+            return serving
+
+        yield serve
+
+
+def write_ini(folder: Path, postgres: Cluster, *settings: str, **secrets: str) -> Path:
+    """Write a pgbouncer.ini for the database app, and a userlist.txt; only postgres is trusted."""
+    userlist = folder / "userlist.txt"
+    secrets = {"postgres": "", **secrets}
+    userlist.write_text("".join(f'"{user}" "{secret}"\n' for user, secret in secrets.items()))
+    lines = (
+        "[databases]",
+        f"app = host={postgres.host} port={postgres.port}",
+        "[pgbouncer]",
+        "listen_addr = 127.0.0.1",
+        "listen_port = 0",
+        "unix_socket_dir =",
+        "pool_mode = transaction",
+        "admin_users = postgres",
+        "auth_type = trust",
+        f"auth_file = {userlist}",
+        *settings,
+    )
+    ini = folder / "pgbouncer.ini"
+    ini.write_text("\n".join(lines) + "\n")
+    return ini

@@ -35,7 +35,7 @@ REMEMBER = "SELECT set_config('crowd.member', '{0}', true)"
 RECALL = "SELECT current_setting('crowd.member') || repeat('.', {0} * 7)"
 OWN = "SELECT 'client {0}' || repeat('.', {0} * 7)"
 
-# PostgreSQL's last words and the pooler's make two answers to one query, an InternalError in psycopg.
+# PostgreSQL's last words and the pooler's are two answers to one query: psycopg's InternalError.
 CONNECTION_ENDED = (psycopg.OperationalError, psycopg.InternalError)
 
 Ask = Callable[[str], Awaitable[object]]

@@ -34,6 +34,10 @@ WELCOME = {
 class FakeConnection:
     """Stands for a client's or a server's socket; everything done to it can be read afterwards."""
 
+    @property
+    def own_address(self) -> tuple[str, int]:
+        return "127.0.0.1", 6543
+
     def __init__(self) -> None:
         self.is_congested = False
         self.written: list[bytes] = []
