@@ -9,11 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_GENERAL = (
-    "Set max_prepared_statements above 0 in the pooler, which then prepares statements wherever"
-    " they are needed; or switch named prepared statements off in the driver."
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Driver:
@@ -22,6 +17,8 @@ class Driver:
     name: str
     statement_names: str
     advice: str
+    #: Part of the application_name it sets by itself; "" if it sets none.
+    application_name: str = ""
 
 
 DRIVERS = (
@@ -32,7 +29,7 @@ DRIVERS = (
         " create_async_engine(..., connect_args={'statement_cache_size': 0})",
     ),
     Driver("psycopg 3", r"_pg3_\d+", "connect(..., prepare_threshold=None)"),
-    Driver("pgjdbc", r"S_\d+", "prepareThreshold=0 in the JDBC URL"),
+    Driver("pgjdbc", r"S_\d+", "prepareThreshold=0 in the JDBC URL", "PostgreSQL JDBC Driver"),
     Driver("SQLx", r"sqlx_s_\d+", "PgConnectOptions::statement_cache_capacity(0)"),
     Driver(
         "pgx",
@@ -54,23 +51,37 @@ DRIVERS = (
 )
 
 
-def recognise(statement_name: str) -> Driver | None:
-    """Return the driver that gives its statements such names."""
+def recognise(statement_name: str, application_name: str = "") -> Driver | None:
+    """Return the driver that gives its statements such names, or itself such a name."""
     for driver in DRIVERS:
         if re.fullmatch(driver.statement_names, statement_name):
+            return driver
+    for driver in DRIVERS:
+        if driver.application_name and driver.application_name in application_name:
             return driver
     return None
 
 
-def hint(statement_name: str) -> str:
-    """Return what to change so that `statement_name` makes no trouble."""
-    driver = recognise(statement_name)
-    if driver is None:
-        return _GENERAL
-    return f"The name looks like {driver.name}'s. Its way out: {driver.advice}. Or: {_GENERAL}"
+def hint(statement_name: str, application_name: str = "", *, is_rewritten: bool = False) -> str:
+    """Return what to change so that `statement_name` makes no trouble.
+
+    `is_rewritten`: the pooler prepares named statements wherever they are needed already.
+    """
+    driver = recognise(statement_name, application_name)
+    way_out = (
+        f"This looks like {driver.name}, whose switch is: {driver.advice}."
+        if driver is not None
+        else "Switch named prepared statements off in the driver."
+    )
+    if is_rewritten:
+        return way_out
+    return (
+        f"{way_out} Or set max_prepared_statements above 0 in the pooler, which then prepares"
+        " statements wherever they are needed."
+    )
 
 
 DEALLOCATE_HINT = (
     "The server knows the statement by another name, because the pooler shares it between clients."
-    " Close it by the protocol's Close message, or set sql_prepared_statements = track."
+    " Close it by the protocol's Close message, or not at all: it costs nothing to keep."
 )

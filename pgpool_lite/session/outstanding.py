@@ -12,13 +12,12 @@ Inside one segment nothing need wait: if the first fails, so does the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import PgPoolLiteError
 from pgpool_lite.session.entries import (
     ANSWERED_BY,
-    EXPLAINED,
     FAKE_ANSWERS,
     HAS_ERROR,
     HAS_UNDO,
@@ -60,23 +59,24 @@ class Outstanding:
         """Begin with nothing owed."""
         self._session = session
         # In the order of the entries that have one; see HAS_UNDO and HAS_ERROR.
-        self._undo: list[Undo] = []
+        self._undo: list[tuple[Undo, Sequence[Thing]]] = []
         self._errors: list[PgPoolLiteError] = []
         #: Changed by segments in flight, and by the segment at hand. Sets are made when needed.
         self._unsure: frozenset[Thing] = _NONE
         self._touched: frozenset[Thing] = _NONE
         # --- the segment at hand, as far as the read at hand has it ---
         self.entries = bytearray()
-        self.new_undo: list[Undo] = []
+        self.new_undo: list[tuple[Undo, Sequence[Thing]]] = []
         #: Nothing is swallowed, made up or to be undone: its Sync can stand for all of it.
         self.is_plain = True
 
     # --- on the way to the server ---
 
-    def note(self, entry: int, undo: Undo) -> None:
-        """List a message whose effect on the books an error would undo."""
+    def note(self, entry: int, undo: Undo, *things: Thing) -> None:
+        """List a message that changes the books about `things`, which an error would undo."""
         self.entries.append(entry)
-        self.new_undo.append(undo)
+        self.new_undo.append((undo, things))
+        self._touched |= frozenset(things)
         self.is_plain = False
 
     def note_error(self, entry: int, error: PgPoolLiteError) -> None:
@@ -130,8 +130,8 @@ class Outstanding:
         self._touched |= {thing}
 
     def changed_in_flight(self) -> frozenset[Thing]:
-        """Return what segments in flight, and the one at hand, have changed."""
-        return self._unsure | self._touched
+        """Return what messages change that were sent and are not answered yet."""
+        return frozenset(thing for _, things in self._undo for thing in things)
 
     def is_unsure(self, *things: Thing | None) -> bool:
         """Say whether what the books say about one of them hangs on earlier segments' answers."""
@@ -171,16 +171,18 @@ class Outstanding:
         """
         owed = self._session.owed
         better = None
-        if owed[0] == REFUSED:
-            better = backend.error_response(self._errors[0], severity="ERROR")
-        elif owed[0] == EXPLAINED:
-            better = backend.explained(message, self._errors[0])
+        if HAS_ERROR[owed[0]]:
+            error = self._errors[0]
+            if owed[0] == REFUSED or b"\0C" + error.sqlstate.encode() in message:
+                better = backend.error_response(error, severity="ERROR")
+            else:
+                better = backend.explained(message, error)
         sync = owed.find(codes.SYNC)
         cleared = owed[:sync] if sync >= 0 else owed[:]
         undo_count = sum(HAS_UNDO[entry] for entry in cleared)
         undos = self._undo[:undo_count]
         del self._undo[:undo_count]
         del self._errors[: sum(HAS_ERROR[entry] for entry in cleared)]
-        for number, undo in reversed(list(enumerate(undos))):
+        for number, (undo, _) in reversed(list(enumerate(undos))):
             undo(number == 0 and bool(HAS_UNDO[cleared[0]]))
         return better

@@ -26,6 +26,9 @@ _ALWAYS: Final = (
     "search_path",
 )
 
+#: Where application_name stands in every `Values`.
+APPLICATION_NAME: Final = _ALWAYS.index("application_name")
+
 #: A SET of these takes each string as one quoted name, so the whole list goes through set_config.
 _NAME_LISTS: Final = frozenset({"search_path"})
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import ClientError
 from pgpool_lite.session import advice
+from pgpool_lite.session.parameters import APPLICATION_NAME
 from pgpool_lite.session.statements import ClientStatements
 from pgpool_lite.wire import backend
+
+if TYPE_CHECKING:
+    from pgpool_lite.session.client import ClientSession
 
 #: What one client may have prepared at a time: names, and bytes of names and texts.
 MAX_CLIENT_STATEMENTS: Final = 10_000
@@ -34,7 +38,7 @@ class StatementRules:
 
 
 def of_parse(
-    rules: StatementRules, book: ClientStatements, client_id: int, name: bytes, size: int
+    rules: StatementRules, book: ClientStatements, client: ClientSession, name: bytes, size: int
 ) -> ClientError | None:
     """Return why a named Parse of `size` bytes is refused, None if it is not."""
     shown = _shown(name)
@@ -44,10 +48,10 @@ def of_parse(
             sqlstate="0A000",
             detail="The pooler runs with prepared_statements = reject: in transaction pooling the"
             " next transaction may have another server, which does not know the name.",
-            hint=advice.hint(shown),
+            hint=advice.hint(shown, _application(client)),
         )
     if name in book.names:
-        return _duplicate(rules, client_id, shown)
+        return _duplicate(rules, client, shown)
     if len(book.names) >= MAX_CLIENT_STATEMENTS or book.size + size > MAX_CLIENT_BYTES:
         return ClientError(
             "too many prepared statements",
@@ -59,28 +63,30 @@ def of_parse(
     return None
 
 
-def _duplicate(rules: StatementRules, client_id: int, shown: str) -> ClientError:
-    detail = f'This client (C-0x{client_id:x}) has prepared "{shown}" before and not closed it.'
+def _duplicate(rules: StatementRules, client: ClientSession, shown: str) -> ClientError:
+    detail = f'This client (C-0x{client.id:x}) has prepared "{shown}" before and not closed it.'
     if rules.answers_like_postgres:
         return ClientError(
             f'prepared statement "{shown}" already exists',
             sqlstate="42P05",
             detail=detail,
-            hint=advice.hint(shown),
+            hint=advice.hint(shown, _application(client), is_rewritten=not rules.rejects),
         )
     raise ClientError(
-        "prepared statement name is already in use", detail=detail, hint=advice.hint(shown)
+        "prepared statement name is already in use",
+        detail=detail,
+        hint=advice.hint(shown, _application(client), is_rewritten=not rules.rejects),
     )
 
 
-def of_unknown(rules: StatementRules, client_id: int, name: bytes) -> ClientError:
+def of_unknown(rules: StatementRules, client: ClientSession, name: bytes) -> ClientError:
     """Return what to add to the server's error about a name that the client has not prepared."""
     shown = _shown(name)
     error = ClientError(
         "prepared statement did not exist",
-        detail=f'This client (C-0x{client_id:x}) has not prepared "{shown}" through the protocol,'
+        detail=f'This client (C-0x{client.id:x}) has not prepared "{shown}" through the protocol,'
         " or has closed it.",
-        hint=advice.hint(shown),
+        hint=advice.hint(shown, _application(client), is_rewritten=not rules.rejects),
     )
     if not rules.answers_like_postgres and not rules.rejects:
         raise error
@@ -125,6 +131,22 @@ def explain_passed(message: bytes, server_id: int, server_pid: int) -> bytes | N
             hint=advice.hint(shown),
         ),
     )
+
+
+def explain_deallocate(message: bytes, book: ClientStatements) -> bytes | None:
+    """Return a server's 26000 about a name that the client has prepared by protocol, explained.
+
+    It has used that name in SQL, most likely in DEALLOCATE. None for any other error.
+    """
+    found = re.search(rb'\0M[^\0"]*"([^\0"]*)"', message) if b"\0C26000\0" in message else None
+    if found is None or found[1] not in book.names:
+        return None
+    detail = f'"{_shown(found[1])}" was prepared through the protocol, and named in SQL now.'
+    return backend.explained(message, ClientError("", detail=detail, hint=advice.DEALLOCATE_HINT))
+
+
+def _application(client: ClientSession) -> str:
+    return client.parameters[APPLICATION_NAME] or ""
 
 
 def _shown(name: bytes) -> str:

@@ -75,7 +75,7 @@ class Renaming:
         "book",
         "changed",
         "counters",
-        "has_parsed",
+        "parsed_at",
         "resume",
         "server_book",
         "used",
@@ -98,8 +98,9 @@ class Renaming:
         self.book = ClientStatements(registry)
         #: Statements bound since everything was last answered: one of them may prove stale.
         self.used: list[Statement] = []
-        #: The segment that was sent last parsed the unnamed statement, as its first message.
-        self.has_parsed = False
+        #: When the plain segment that parsed the unnamed statement last was sent, by the count of
+        #: the server's ReadyForQuery; -1: none. Nothing was in flight then.
+        self.parsed_at = -1
         # --- the message at hand ---
         #: The book of the server that the client is linked to.
         self.server_book = ServerStatements(registry)
@@ -234,11 +235,12 @@ class Renaming:
         name, key = data[name_start:name_end], data[name_end + 1 : after]
         if data.find(0, name_end + 1, after) < 0:
             raise ClientProtocolError("broken Parse packet")
-        if self._outstanding.is_unsure(name, self._registry.find(key)):
+        taken = self.book.names.get(name)
+        if self._outstanding.is_unsure(name, taken, self._registry.find(key)):
             return WAIT
         self.counters.client_parse_count += 1
         refusal = refusals.of_parse(
-            self._rules, self.book, self._session.id, name, len(name) + len(key)
+            self._rules, self.book, self._session, name, len(name) + len(key)
         )
         self.resume = after
         if refusal is not None and name in self.book.names and not self._rules.rejects:
@@ -250,14 +252,13 @@ class Renaming:
     def _parse_named(self, name: bytes, statement: Statement) -> int:
         book = self.book
         book.add(name, statement)
-        self._outstanding.touch(name)
         if self._may_make_up() and self.server_book.has(statement):
             statement.hits += 1
-            self._outstanding.note(FAKE_PARSE, lambda _: book.remove_if(name, statement))
+            self._outstanding.note(FAKE_PARSE, lambda _: book.remove_if(name, statement), name)
             self.changed = b""
         else:
             self.changed = self._prepare(
-                statement, NAMED_PARSE, lambda _: book.remove_if(name, statement)
+                statement, NAMED_PARSE, name, lambda _: book.remove_if(name, statement)
             )
         return CHANGED
 
@@ -301,10 +302,12 @@ class Renaming:
             self._outstanding.is_plain = False
         self._outstanding.touch(_UNNAMED)
         self._outstanding.entries.append(codes.PARSE)
-        self._outstanding.new_undo.append(undo)
+        self._outstanding.new_undo.append((undo, ()))
         return KEEP
 
-    def _prepare(self, statement: Statement, entry: int, also_undo: Undo | None = None) -> bytes:
+    def _prepare(
+        self, statement: Statement, entry: int, name: bytes = b"", also_undo: Undo | None = None
+    ) -> bytes:
         """Return the Parse that gives the server a statement, behind a Close that makes room."""
         server_book = self.server_book
         statement.misses += 1
@@ -315,22 +318,22 @@ class Renaming:
         while len(server_book.held) >= max(self._rules.limit, 1):
             message += self._close_on_server(server_book.oldest())
         server_book.add(statement)
-        self._outstanding.touch(statement)
 
         def undo(is_failing: bool) -> None:
             server_book.remove(statement)
             if also_undo is not None:
                 also_undo(is_failing)
 
-        self._outstanding.note(entry, undo)
+        self._outstanding.note(entry, undo, statement, *([name] if name else []))
         return message + encode(codes.PARSE, statement.name + b"\0" + statement.key)
 
     def _close_on_server(self, statement: Statement) -> bytes:
         server_book = self.server_book
         name = server_book.remove(statement)
         assert name is not None
-        self._outstanding.touch(statement)
-        self._outstanding.note(OWN_CLOSE, lambda _: server_book.put_back(statement, name))
+        self._outstanding.note(
+            OWN_CLOSE, lambda _: server_book.put_back(statement, name), statement
+        )
         return encode(codes.CLOSE, b"S" + name + b"\0")
 
     def _close(self, name: bytes, pos: int, after: int) -> int:
@@ -341,7 +344,6 @@ class Renaming:
             return KEEP
         if self._outstanding.is_unsure(name):
             return WAIT
-        self._outstanding.touch(name)
         book = self.book
         statement = book.remove(name)
 
@@ -349,7 +351,7 @@ class Renaming:
             if statement is not None and name not in book.names:
                 book.add(name, statement)
 
-        self._outstanding.note(FAKE_CLOSE, undo)
+        self._outstanding.note(FAKE_CLOSE, undo, name)
         self.changed = b""
         self.resume = after
         return CHANGED
@@ -358,7 +360,7 @@ class Renaming:
 
     def _unknown(self, message_type: int, name: bytes, pos: int) -> int:
         """Let the server say that there is no such statement, or close the client for it."""
-        error = refusals.of_unknown(self._rules, self._session.id, name)
+        error = refusals.of_unknown(self._rules, self._session, name)
         if not name.startswith(SERVER_NAME_PREFIX):
             self._outstanding.note_error(EXPLAINED, error)
             return KEEP

@@ -213,7 +213,9 @@ class Rewriter:
                 return  # the server discards it
             if message_type == codes.QUERY:
                 self._renaming.drop_unnamed()
-        self._renaming.has_parsed = codes.PARSE in self._outstanding.entries
+        if not session.owed:
+            has_parsed = codes.PARSE in self._outstanding.entries
+            self._renaming.parsed_at = self._renaming.server_book.ready_count if has_parsed else -1
         self._outstanding.end_segment(message_type, is_whole=is_whole)
         session.unsynced = session.is_skipping = False
 
@@ -241,8 +243,9 @@ class Rewriter:
         Such a segment parses the unnamed statement first if at all, so an error that is its first
         answer means that there is none now.
         """
-        if is_first_answer and self._renaming.has_parsed and len(self._session.owed) == 1:
-            self._renaming.forget_unnamed()
+        renaming = self._renaming
+        if is_first_answer and renaming.parsed_at == renaming.server_book.ready_count:
+            renaming.forget_unnamed()
 
     def plan_is_stale(self) -> None:
         """Have the statements just bound prepared anew everywhere: a migration changed one."""

@@ -47,7 +47,7 @@ from pgpool_lite.session.interest import (
     whole_end,
 )
 from pgpool_lite.session.parameters import TrackedParameters, Values
-from pgpool_lite.session.refusals import explain_passed
+from pgpool_lite.session.refusals import explain_deallocate, explain_passed
 from pgpool_lite.session.statements import ServerStatements
 from pgpool_lite.session.states import ServerState
 from pgpool_lite.wire import backend, codes
@@ -255,7 +255,9 @@ class ServerSession:
             if self.forbids_blocks:
                 raise ServerError("transaction blocks not allowed in statement pooling mode")
         self.status = status
-        self.statements.may_prepare = status != STATUS_FAILED
+        statements = self.statements
+        statements.may_prepare = status != STATUS_FAILED
+        statements.ready_count += 1
         owed = client.owed
         while owed:
             answered = owed[0]
@@ -264,7 +266,7 @@ class ServerSession:
             del owed[0]
             if IS_REQUEST[answered]:
                 if answered == codes.QUERY:
-                    self.statements.unnamed = None
+                    statements.unnamed = None
                 while owed and IS_COPY_END[owed[0]]:
                     del owed[0]  # its copy never opened, or is over
                 return
@@ -298,8 +300,8 @@ class ServerSession:
         rewriter, owed = client.rewriter, client.owed
         message_type = data[pos]
         if message_type == codes.COMMAND_COMPLETE:
-            if rewriter is not None and data.startswith(interest.TAGS_OF_ALL, pos):
-                rewriter.deallocated_all()
+            if data.startswith(interest.TAGS_OF_ALL, pos):
+                (rewriter or self.statements).deallocated_all()
             if self.copying_in:
                 self.copying_in = False
                 client.end_copy(failed=False)
@@ -331,6 +333,8 @@ class ServerSession:
                 # Had the error struck before the server read that Sync, it will be answered after
                 # all. Rely on counting no more: end with this transaction.
                 self.close_reason = "COPY failed while a Sync was in flight"
+        if rewriter is not None and better is None:
+            better = explain_deallocate(message, rewriter.book)
         if client.names_pass:
             better = explain_passed(message, self.id, self.cancel_key.pid)
         return better

@@ -179,7 +179,7 @@ class ClientStatements:
 class ServerStatements:
     """What one server has prepared for us."""
 
-    __slots__ = ("_registry", "held", "may_prepare", "unnamed")
+    __slots__ = ("_registry", "held", "may_prepare", "ready_count", "unnamed")
 
     def __init__(self, registry: StatementRegistry) -> None:
         """Start with a server that has prepared nothing."""
@@ -191,6 +191,8 @@ class ServerStatements:
         self.unnamed: bytes | None = None
         #: The server's transaction has not failed, so a Parse would not be refused for that.
         self.may_prepare = True
+        #: How often it has said ReadyForQuery to clients.
+        self.ready_count = 0
 
     def has(self, statement: Statement) -> bool:
         """Say whether the server has a statement under its present name; then it was just used."""
@@ -229,6 +231,10 @@ class ServerStatements:
     def oldest(self) -> Statement:
         """Return the statement that was not used for longest."""
         return next(iter(self.held))
+
+    def deallocated_all(self) -> None:
+        """Forget everything: a client whose names pass said DEALLOCATE ALL or DISCARD ALL."""
+        self.clear()
 
     def clear(self, kept: Collection[bytes | Statement] = ()) -> None:
         """Forget all but `kept`: DEALLOCATE ALL, DISCARD ALL, or the server is closed."""

@@ -60,7 +60,7 @@ def _bind_unnamed(data: bytes, key: bytes | None, renaming: Renaming) -> bytes |
     elif book.unnamed is None or book.unnamed is not server_book.unnamed:
         return None
     renaming.counters.bind_count += 1
-    renaming.has_parsed = key is not None
+    renaming.parsed_at = server_book.ready_count if key is not None else -1
     return data
 
 
@@ -74,7 +74,7 @@ def _bind_named(
     statement.hits += 1
     renaming.counters.bind_count += 1
     renaming.used = [statement]
-    renaming.has_parsed = False
+    renaming.parsed_at = -1
     new_name = statement.name
     length = _LENGTH(data, bind + 1)[0] + len(new_name) - len(name)
     return b"".join((_BIND_HEAD.pack(codes.BIND, length, 0), new_name, data[name_end:]))

@@ -293,4 +293,4 @@ async def test_deallocating_a_protocol_statement_by_sql_is_explained(
     await client.send(Query("DEALLOCATE pdo_stmt_00000001"))
     error, _ = await client.messages_until_ready()
     assert error.fields["C"] == "26000"
-    assert "sql_prepared_statements = track" in error.fields["H"]
+    assert "Close it by the protocol's Close message" in error.fields["H"]
