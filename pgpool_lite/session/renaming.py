@@ -49,8 +49,7 @@ WAIT: Final = 3  # what it names hangs on answers that are still out
 
 #: A named Parse is held whole, for its text is looked up. Longer ones are refused.
 MAX_PARSE: Final = 4 * 1_048_576
-#: A header and the two names of a Bind; PostgreSQL truncates names to 63 bytes.
-MAX_NAMES: Final = 140_000
+MAX_NAMES: Final = 140_000  # a header and the two names of a Bind
 
 #: A Bind that fails on every server (26000), sent in place of what we refuse: so PostgreSQL itself
 #: skips to the Sync and fails the transaction, as it would have; only the words become ours.
@@ -96,14 +95,11 @@ class Renaming:
         self._rules = rules
         self.counters = counters
         self.book = ClientStatements(registry)
-        #: Statements bound since everything was last answered: one of them may prove stale.
-        self.used: list[Statement] = []
+        self.used: list[Statement] = []  # bound since all was answered: one may prove stale
         #: When the plain segment that parsed the unnamed statement last was sent, by the count of
         #: the server's ReadyForQuery; -1: none. Nothing was in flight then.
         self.parsed_at = -1
-        # --- the message at hand ---
-        #: The book of the server that the client is linked to.
-        self.server_book = ServerStatements(registry)
+        self.server_book = ServerStatements(registry)  # of the server that the client has now
         #: After CHANGED: what to send, and where in the read to go on.
         self.changed = b""
         self.resume = 0
@@ -236,7 +232,9 @@ class Renaming:
         if data.find(0, name_end + 1, after) < 0:
             raise ClientProtocolError("broken Parse packet")
         taken = self.book.names.get(name)
-        if self._outstanding.is_unsure(name, taken, self._registry.find(key)):
+        if taken is not None and not self._outstanding.is_sure():
+            return WAIT  # DEALLOCATE ALL may be in flight
+        if self._outstanding.is_unsure(name, self._registry.find(key)):
             return WAIT
         self.counters.client_parse_count += 1
         refusal = refusals.of_parse(

@@ -103,14 +103,11 @@ class ServerSession:
         self.connection: ServerSide
         self.tail = b""  # start of a message that must be whole, or of a header
         self.body_left = 0  # bytes still to come of a message whose head has been taken
-        #: That message came to nobody, so its rest goes to nobody.
-        self.dropping = False
-        #: What to relay in place of the read, when the verdict is CUT.
-        self.cut = b""
+        self.dropping = False  # that message came to nobody, so its rest goes to nobody
+        self.cut = b""  # what to relay in place of the read, when the verdict is CUT
         self.is_at_answer = True  # the next message begins the answer to the oldest request
         self.status: int = codes.STATUS_IDLE  # of the transaction, by the last ReadyForQuery
-        #: Queries of our own whose answers come before the client's, and are swallowed.
-        self.swallowing = 0
+        self.swallowing = 0  # queries of our own whose answers come before the client's
         self.own_failure = ""  # what to say when such a query fails
         #: The server reads COPY data: it sent CopyInResponse, and neither end nor error since.
         self.copying_in = False
@@ -121,12 +118,11 @@ class ServerSession:
         self.tracked = tracked
         #: As this server last reported them.
         self.parameters: Values = tracked.values_of({})
-        # --- pairing: moved by Pool, read by everyone ---
+        # --- pairing ---
         self.state = ServerState.LOGIN
         self.client: ClientSession | None = None
         #: CancelRequests on their way to this server; while there is one it is not reused.
         self.cancels_in_flight = 0
-        #: Instants by the runtime's clock.
         self.connected_at = connected_at
         self.requested_at = connected_at
         self.released_at = connected_at
@@ -272,7 +268,7 @@ class ServerSession:
                 return
         if not self.close_reason:
             raise ServerProtocolError("server sent ReadyForQuery that nobody asked for")
-        client.unsynced = client.is_skipping = False  # a Sync was read after all: see `_fail`
+        client.unsynced = client.is_skipping = False  # a Sync was read after all, see `_fail`
 
     def _attend(
         self, data: bytes, pos: int, after: int, client: ClientSession, is_first_answer: bool

@@ -249,7 +249,7 @@ WAYS_OUT = {
     "pdo_stmt_00000001": "ATTR_EMULATE_PREPARES",
     "dbdpg_p123_1": "pg_server_prepare",
     "a1": "prepared_statements: false",
-    "anything else": "max_prepared_statements",
+    "anything else": "Switch named prepared statements off",
 }
 
 
