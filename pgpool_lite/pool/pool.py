@@ -109,7 +109,9 @@ class Pool:
             server, _ = idle.popitem()
         self._active[server] = None
         server.state = _ACTIVE
-        self._pair(client, server, now)
+        server.client = client
+        client.server = server
+        self._note_begin(client, server, now)
         return server
 
     def release(self, server: ServerSession, now: float) -> ClientSession | None:
@@ -119,12 +121,14 @@ class Pool:
         TESTED (its reset query must be sent), BEING_CANCELED, or CLOSED (close it; `close_reason`
         says why). In session mode nothing happens before the client leaves.
         """
+        client = server.client
+        if client is not None and client.xact_started_at:
+            self._note_end(client, now)
         if (
             self._is_plain
             and now < server.retires_at
             and not (server.close_reason or server.cancels_in_flight or self.database.is_paused)
         ):
-            client = server.client
             if client is not None:
                 client.server = None
                 server.client = None
@@ -137,10 +141,8 @@ class Pool:
             return None
         return self._release_carefully(server, now)
 
-    def _pair(self, client: ClientSession, server: ServerSession, now: float) -> None:
-        """Link the two, whose states say so already; a query begins."""
-        server.client = client
-        client.server = server
+    def _note_begin(self, client: ClientSession, server: ServerSession, now: float) -> None:
+        """Count the first query of a pairing."""
         server.requested_at = now
         client.requested_at = now
         client.query_started_at = now
@@ -149,6 +151,16 @@ class Pool:
         counters.server_assignment_count += 1
         counters.query_count += 1
         counters.xact_count += 1
+
+    def _note_end(self, client: ClientSession, now: float) -> None:
+        """Count the time that a transaction has taken, and its last query."""
+        counters = self.counters
+        counters.xact_time += now - client.xact_started_at
+        client.xact_started_at = 0.0
+        if client.query_started_at:
+            counters.query_time += now - client.query_started_at
+            client.query_started_at = 0.0
+        client.requested_at = now
 
     def _release_carefully(self, server: ServerSession, now: float) -> ClientSession | None:
         """Release a server that something is to be asked of, or that may not be used again."""
@@ -181,7 +193,9 @@ class Pool:
         client.waiting_since = 0.0
         if server.state is not _ACTIVE:
             self._move(server, _ACTIVE)
-        self._pair(client, server, now)
+        server.client = client
+        client.server = server
+        self._note_begin(client, server, now)
         return client
 
     def _must_close(self, server: ServerSession, now: float) -> bool:

@@ -35,6 +35,7 @@ class ClientConnection(asyncio.Protocol):
         "_counters",
         "_dispatcher",
         "_held",
+        "_is_plain",
         "_raw",
         "is_congested",
         "pool",
@@ -63,6 +64,8 @@ class ClientConnection(asyncio.Protocol):
         self._raw = b""
         #: The client does not read its answers: nothing more is taken from it or for it.
         self.is_congested = False
+        #: A pairing begins with nothing but the client's bytes, if the parameters agree.
+        self._is_plain = session.rewrites
         session.connection = self
 
     # --- hop 1: from the client ---
@@ -76,13 +79,12 @@ class ClientConnection(asyncio.Protocol):
         except ClientError as error:
             self._dispatcher.refuse_client(self, error)
             return
-        if verdict != RELAY:
-            if verdict == REWRITE:
-                self._rewrite_and_pass(data)
-            else:
-                self._pass_cut(data, verdict)
-            return
-        self._pass(data)
+        if verdict == RELAY:
+            self._pass(data)
+        elif verdict == REWRITE:
+            self._rewrite_and_pass(data)
+        else:
+            self._pass_cut(data, verdict)
 
     def _pass(self, data: bytes) -> None:
         """Pass on what has been looked at, or keep it while the client waits or is prepared."""
@@ -91,11 +93,13 @@ class ClientConnection(asyncio.Protocol):
             self._hold(data)
         elif server is not None:
             self._pass_linked(server, data)
-        elif (server := self.pool.link(self.session, self._clock())) is not None:
-            self._begin(server, data)
-        else:
+        elif (server := self.pool.link(self.session, self._clock())) is None:
             self._hold(data)
             self._dispatcher.client_waits(self)
+        elif self.session.parameters is server.parameters and self._is_plain:
+            server.connection.relay(data)
+        else:
+            self._begin(server, data)
 
     def _pass_linked(self, server: ServerSession, data: bytes) -> None:
         """Pass on what belongs to a pairing under way."""
@@ -286,6 +290,7 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Stop the server, and the client's own requests: this client does not read its answers."""
         self.is_congested = True
+        self._is_plain = False
         self.pause_reading()
         if self.session.server is not None:
             self.session.server.connection.pause_reading()
@@ -293,6 +298,7 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Let both flow again."""
         self.is_congested = False
+        self._is_plain = self.session.rewrites
         if len(self._held) <= HELD_LIMIT:
             self.resume_reading()
         if self.session.server is not None:

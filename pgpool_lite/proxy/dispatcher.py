@@ -57,30 +57,22 @@ class Dispatcher:
 
     # --- the usual way of things ---
 
-    def answered(
-        self, server: ServerSession, client: ClientSession, pool: Pool, is_settled: int
-    ) -> None:
-        """Note that a client has all the answers it is owed; part the pair if it is settled."""
+    def answered(self, server: ServerSession, client: ClientSession, pool: Pool) -> None:
+        """Note that a client has all the answers it is owed, and goes on with its server."""
         now = self.clock()
-        counters = pool.counters
         server.requested_at = now
         if client.query_started_at:
-            counters.query_time += now - client.query_started_at
+            pool.counters.query_time += now - client.query_started_at
             client.query_started_at = 0.0
-        if is_settled:
-            if client.xact_started_at:
-                counters.xact_time += now - client.xact_started_at
-                client.xact_started_at = 0.0
-            client.requested_at = now
-            if client.connection.is_congested:
-                server.connection.resume_reading()
-            next_client = pool.release(server, now)
-            if next_client is not None or server.state is not _IDLE:
-                self.follow_up(server, pool, next_client)
 
     def release(self, server: ServerSession, pool: Pool) -> None:
-        """Part a pair that became settled otherwise than by an answer."""
-        self.follow_up(server, pool, pool.release(server, self.clock()))
+        """Part a settled pair, and do what follows from that."""
+        client = server.client
+        if client is not None and client.connection.is_congested:
+            server.connection.resume_reading()  # it was stopped for this client only
+        next_client = pool.release(server, self.clock())
+        if next_client is not None or server.state is not _IDLE:
+            self.follow_up(server, pool, next_client)
 
     def follow_up(
         self, server: ServerSession, pool: Pool, next_client: ClientSession | None

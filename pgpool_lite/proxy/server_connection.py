@@ -12,7 +12,8 @@ from pgpool_lite.errors import ServerError
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.sockets import own_address, peer_address
 from pgpool_lite.session.client import RELAY, SETTLED, ClientSession
-from pgpool_lite.session.server import ANSWERED, OWN_DONE, ServerSession
+from pgpool_lite.session.own_queries import OWN_DONE
+from pgpool_lite.session.server import ANSWERED, ServerSession
 
 if TYPE_CHECKING:
     from pgpool_lite.proxy.dispatcher import Dispatcher
@@ -65,7 +66,7 @@ class ServerConnection(asyncio.Protocol):
                 self._dispatcher.own_query_done(self)
         elif verdict == _USUAL and not client.raw_waits:
             client.connection.relay(data)
-            self._dispatcher.answered(session, client, self.pool, SETTLED)
+            self._dispatcher.release(session, self.pool)
         else:
             self._pass(data, verdict, client)
 
@@ -78,8 +79,10 @@ class ServerConnection(asyncio.Protocol):
             client.connection.relay(session.cut)
         if verdict & OWN_DONE:
             client.connection.send_held(session)
-        if verdict & ANSWERED:
-            self._dispatcher.answered(session, client, self.pool, verdict & SETTLED)
+        if verdict & SETTLED:
+            self._dispatcher.release(session, self.pool)
+        elif verdict & ANSWERED:
+            self._dispatcher.answered(session, client, self.pool)
         if client.raw_waits:
             client.connection.look_again()
 

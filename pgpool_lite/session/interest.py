@@ -57,6 +57,7 @@ NEEDED_WHOLE: Final = interest_in(
 ALL: Final = bytes([1]) * 256
 
 READY_SIZE: Final = 6
+READY_IDLE: Final = b"Z\0\0\0\5I"
 READY_HEAD: Final = b"Z\0\0\0\5"
 STATUS_IDLE: Final = codes.STATUS_IDLE
 STATUS_FAILED: Final = codes.STATUS_FAILED

@@ -29,6 +29,9 @@ _ALWAYS: Final = (
 #: Where application_name stands in every `Values`.
 APPLICATION_NAME: Final = _ALWAYS.index("application_name")
 
+#: More different sets of values than any application has; it bounds what is kept of them.
+MAX_KNOWN: Final = 1_000
+
 #: A SET of these takes each string as one quoted name, so the whole list goes through set_config.
 _NAME_LISTS: Final = frozenset({"search_path"})
 
@@ -41,6 +44,8 @@ class TrackedParameters:
         names = {name.lower(): name for name in (*_ALWAYS, *extra)}
         self.names: Final = tuple(names.values())
         self._position: Final = {name: index for index, name in enumerate(names)}
+        #: One object for each set of values, as long as there are not too many of them.
+        self._known: dict[Values, Values] = {}
 
     def is_tracked(self, name: str) -> bool:
         """Say whether a parameter follows its client; parameter names ignore case."""
@@ -49,21 +54,29 @@ class TrackedParameters:
     def values_of(self, parameters: Mapping[str, str]) -> Values:
         """Return the tracked ones of `parameters`, None for those that it lacks."""
         lower = {name.lower(): value for name, value in parameters.items()}
-        return tuple(lower.get(name) for name in self._position)
+        return self._one(tuple(lower.get(name) for name in self._position))
 
     def with_value(self, values: Values, name: str, value: str) -> Values:
         """Return `values` with one of them changed, or `values` itself if `name` is not tracked."""
         index = self._position.get(name.lower())
         if index is None or values[index] == value:
             return values
-        return (*values[:index], value, *values[index + 1 :])
+        return self._one((*values[:index], value, *values[index + 1 :]))
 
     def filled(self, wanted: Values, welcome: Values) -> Values:
         """Return a client's first values: its own wishes, and for the rest what the server has."""
-        return tuple(
-            welcome_value if wish is None or welcome_value is None else wish
-            for wish, welcome_value in zip(wanted, welcome, strict=True)
+        return self._one(
+            tuple(
+                welcome_value if wish is None or welcome_value is None else wish
+                for wish, welcome_value in zip(wanted, welcome, strict=True)
+            )
         )
+
+    def _one(self, values: Values) -> Values:
+        """Return the one object for these values, so that `is` compares them in the usual case."""
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()  # somebody makes up values; equal ones are then compared by `==`
+        return self._known.setdefault(values, values)
 
     def unreported(self, wanted: Values, welcome: Values) -> str | None:
         """Return the name of a wish that cannot be met: the server does not report it."""

@@ -40,53 +40,47 @@ from pgpool_lite.session.interest import (
     INTEREST_IN_DETAIL,
     NEEDED_WHOLE,
     READY_HEAD,
+    READY_IDLE,
     READY_SIZE,
     STATUS_FAILED,
     STATUS_IDLE,
     unexpected,
     whole_end,
 )
+from pgpool_lite.session.own_queries import OwnQueries
 from pgpool_lite.session.parameters import TrackedParameters, Values
 from pgpool_lite.session.refusals import explain_deallocate, explain_passed
 from pgpool_lite.session.statements import ServerStatements
 from pgpool_lite.session.states import ServerState
-from pgpool_lite.wire import backend, codes
+from pgpool_lite.wire import codes
 from pgpool_lite.wire.framing import scan
-from pgpool_lite.wire.frontend import CancelKey, encode_query
+from pgpool_lite.wire.frontend import CancelKey
 
-#: Two more bits for verdicts: a query of our own has been answered; the client is owed nothing.
-OWN_DONE: Final = 8
+#: One more bit for verdicts: the client is owed nothing.
 ANSWERED: Final = 16
 
+_USUAL: Final = RELAY | ANSWERED | SETTLED
 
-class ServerSession:
+
+class ServerSession(OwnQueries):
     """One server connection after its login: transaction status, replies, parameters."""
 
     __slots__ = (
-        "body_left",
         "cancel_key",
         "cancels_in_flight",
-        "client",
         "close_reason",
         "connected_at",
         "connection",
         "copying_in",
-        "cut",
-        "dropping",
         "forbids_blocks",
         "id",
         "is_at_answer",
-        "own_failure",
-        "parameters",
         "released_at",
         "requested_at",
         "retires_at",
         "state",
-        "statements",
         "status",
-        "swallowing",
         "tail",
-        "tracked",
     )
 
     def __init__(
@@ -149,25 +143,6 @@ class ServerSession:
             )
         )
 
-    def adopt(self, client: ClientSession) -> bytes:
-        """Return the Query that gives this server the client's parameters, or b"" if it has them.
-
-        The caller sends it in front of the client's own messages; its answer is swallowed.
-        """
-        sql = self.tracked.difference_sql(client.parameters, self.parameters)
-        return self.ask(sql, "invalid server parameter") if sql else b""
-
-    def ask(self, sql: str, failure: str) -> bytes:
-        """Return a Query of our own and expect its answer; `receive` says OWN_DONE when it came.
-
-        Only while the server owes nothing to anybody. `failure` is what the log and a linked
-        client read when the server refuses it.
-        """
-        self.swallowing += 1
-        self.own_failure = failure
-        self.statements.unnamed = None  # a Query takes it away
-        return encode_query(sql)
-
     def receive(self, data: bytes) -> int:
         """Take one read; return RELAY or CUT, with SETTLED and OWN_DONE as they apply.
 
@@ -179,7 +154,20 @@ class ServerSession:
             return self._continue(data)
         if client is None or self.swallowing:
             return self._swallow(data, self.body_left)
-        return self._follow(data, 0, self.body_left, client)
+        owed = client.owed
+        if self.body_left or self.copying_in or len(owed) != 1 or not IS_REQUEST[owed[0]]:
+            return self._follow(data, 0, self.body_left, client)
+        # The usual read: the whole answer to the one request, and nothing behind it.
+        pos = scan(data, 0, INTEREST)
+        if data[pos:] != READY_IDLE or client.unsynced or client.body_left:
+            return self._follow(data, 0, pos, client)
+        if owed[0] == codes.QUERY:
+            self.statements.unnamed = None  # a Query takes it away
+        owed.clear()
+        self.status = STATUS_IDLE
+        self.is_at_answer = True
+        self.statements.note_ready()
+        return _USUAL
 
     def _continue(self, data: bytes) -> int:
         """Take a read that goes on with a message held, or with one that is being dropped."""
@@ -203,7 +191,7 @@ class ServerSession:
         owed = client.owed
         pieces: list[bytes] | None = None
         change: bytes | None
-        answer_start = pos if self.is_at_answer else -1  # where the oldest request's answer begins
+        answer_start = start if self.is_at_answer else -1  # of the answer to the oldest request
         while pos < end:
             if owed and IS_IN_SEGMENT[owed[0]]:
                 pos = scan(data, pos, INTEREST_IN_DETAIL)
@@ -251,9 +239,7 @@ class ServerSession:
             if self.forbids_blocks:
                 raise ServerError("transaction blocks not allowed in statement pooling mode")
         self.status = status
-        statements = self.statements
-        statements.may_prepare = status != STATUS_FAILED
-        statements.ready_count += 1
+        self.statements.note_ready(has_failed=status == STATUS_FAILED)
         owed = client.owed
         while owed:
             answered = owed[0]
@@ -262,7 +248,7 @@ class ServerSession:
             del owed[0]
             if IS_REQUEST[answered]:
                 if answered == codes.QUERY:
-                    statements.unnamed = None
+                    self.statements.unnamed = None  # a Query takes it away
                 while owed and IS_COPY_END[owed[0]]:
                     del owed[0]  # its copy never opened, or is over
                 return
@@ -334,62 +320,6 @@ class ServerSession:
         if client.names_pass:
             better = explain_passed(message, self.id, self.cancel_key.pid)
         return better
-
-    def _swallow(self, data: bytes, pos: int) -> int:
-        """Take replies that are not the client's: to our own queries, or to nobody."""
-        end = len(data)
-        table = interest.INTEREST_OWN if self.swallowing else interest.INTEREST_IDLE
-        while True:
-            pos = scan(data, pos, table)
-            if pos >= end:
-                self.body_left = pos - end
-                self.dropping = pos > end
-                self.cut = b""
-                return CUT
-            after = whole_end(data, pos, NEEDED_WHOLE)
-            if after == 0:
-                return self._hold(data, None, pos, pos)
-            if data[pos] != codes.READY_FOR_QUERY:
-                self._attend_own(data, pos, after)
-            elif self._own_ready(data[pos + 5]):
-                return self._after_own(data, after)
-            pos = after
-
-    def _attend_own(self, data: bytes, pos: int, after: int) -> None:
-        """Take a message that answers a query of our own, or comes to an idle server."""
-        body = data[pos + codes.HEADER_SIZE : after]
-        if data[pos] == codes.PARAMETER_STATUS:
-            self._note_parameter(body)
-        elif data[pos] == codes.ERROR_RESPONSE:
-            said = backend.decode_error(body)
-            reason = self.own_failure if self.swallowing else "server closed the connection"
-            raise ServerError(reason, detail=f"{said.severity} {said.sqlstate} {said.message}")
-        else:
-            raise unexpected(data[pos])
-
-    def _own_ready(self, status: int) -> bool:
-        """Take the ReadyForQuery of a query of our own; say whether it was the last one."""
-        if not self.swallowing:
-            raise ServerProtocolError("idle server got dirty")
-        if status != codes.STATUS_IDLE:
-            raise ServerError(self.own_failure, detail="It left a transaction open.")
-        self.swallowing -= 1
-        return not self.swallowing
-
-    def _after_own(self, data: bytes, after: int) -> int:
-        """Go on behind the answer to a query of our own."""
-        client = self.client
-        if client is None:
-            return self._swallow(data, after) | OWN_DONE
-        client.parameters = self.parameters  # as the server spells them: utf-8 is now UTF8
-        client.is_proven = True
-        return self._follow(data, after, after, client) | OWN_DONE
-
-    def _note_parameter(self, body: bytes) -> tuple[str, str]:
-        """Remember what the server reports; return name and value."""
-        name, value = backend.decode_parameter_status(body)
-        self.parameters = self.tracked.with_value(self.parameters, name, value)
-        return name, value
 
     def _hold(self, data: bytes, pieces: list[bytes] | None, start: int, pos: int) -> int:
         """Keep what stands at `pos` until it is whole; relay what stands before it."""

@@ -194,6 +194,11 @@ class ServerStatements:
         #: How often it has said ReadyForQuery to clients.
         self.ready_count = 0
 
+    def note_ready(self, *, has_failed: bool = False) -> None:
+        """Note a ReadyForQuery to a client, and whether its transaction has failed."""
+        self.ready_count += 1
+        self.may_prepare = not has_failed
+
     def has(self, statement: Statement) -> bool:
         """Say whether the server has a statement under its present name; then it was just used."""
         if self.held.get(statement) != statement.name:

@@ -8,7 +8,8 @@ import pytest
 
 from pgpool_lite.errors import ServerError, ServerProtocolError
 from pgpool_lite.session.client import CUT
-from pgpool_lite.session.server import OWN_DONE, ServerSession
+from pgpool_lite.session.own_queries import OWN_DONE
+from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ServerState
 from tests.unit.feeding import feed_every_way
 from tests.unit.pairs import TRACKED, Pair, link, make_client, make_server
