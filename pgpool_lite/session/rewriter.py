@@ -139,8 +139,9 @@ class Rewriter:
                 return usual
         if outstanding.is_sure():
             self._renaming.used.clear()
-            self.book.changes.clear()
             outstanding.settle()
+        if not session.owed:
+            self.book.changes.clear()
         if session.tail:
             data = session.tail + data
             session.tail = b""

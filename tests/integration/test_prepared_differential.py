@@ -280,6 +280,15 @@ STORIES = {
         WAIT,
         describe_statement(),
     ],
+    "an unnamed Parse that is skipped, and another one read later": [
+        bind(),
+        parse("SELECT 1"),
+        CUT,
+        parse("SELECT 1"),
+        WAIT,
+        bind(),
+        execute(),
+    ],
     "DEALLOCATE ALL in front of a Parse": [
         SYNC,
         query("DEALLOCATE ALL"),
