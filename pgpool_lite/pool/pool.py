@@ -111,7 +111,8 @@ class Pool:
         server.state = _ACTIVE
         server.client = client
         client.server = server
-        self._note_begin(client, server, now)
+        server.requested_at = now
+        self._begin(client, now)
         return server
 
     def release(self, server: ServerSession, now: float) -> ClientSession | None:
@@ -141,12 +142,9 @@ class Pool:
             return None
         return self._release_carefully(server, now)
 
-    def _note_begin(self, client: ClientSession, server: ServerSession, now: float) -> None:
+    def _begin(self, client: ClientSession, now: float) -> None:
         """Count the first query of a pairing."""
-        server.requested_at = now
-        client.requested_at = now
-        client.query_started_at = now
-        client.xact_started_at = now
+        client.requested_at = client.query_started_at = client.xact_started_at = now
         counters = self.counters
         counters.server_assignment_count += 1
         counters.query_count += 1
@@ -195,7 +193,8 @@ class Pool:
             self._move(server, _ACTIVE)
         server.client = client
         client.server = server
-        self._note_begin(client, server, now)
+        server.requested_at = now
+        self._begin(client, now)
         return client
 
     def _must_close(self, server: ServerSession, now: float) -> bool:

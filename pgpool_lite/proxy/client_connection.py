@@ -79,27 +79,36 @@ class ClientConnection(asyncio.Protocol):
         except ClientError as error:
             self._dispatcher.refuse_client(self, error)
             return
-        if verdict == RELAY:
+        if verdict == RELAY and session.server is None and not self._held:
+            self._link_and_pass(data)
+        elif verdict == RELAY:
             self._pass(data)
         elif verdict == REWRITE:
             self._rewrite_and_pass(data)
         else:
             self._pass_cut(data, verdict)
 
+    def _link_and_pass(self, data: bytes) -> None:
+        """Begin a pairing with these bytes, or wait with them for a server."""
+        session = self.session
+        server = self.pool.link(session, self._clock())
+        if server is None:
+            self._hold(data)
+            self._dispatcher.client_waits(self)
+        elif session.parameters is server.parameters and self._is_plain:
+            server.connection.relay(data)
+        else:
+            self._begin(server, data)
+
     def _pass(self, data: bytes) -> None:
         """Pass on what has been looked at, or keep it while the client waits or is prepared."""
         server = self.session.server
         if self._held:
             self._hold(data)
-        elif server is not None:
-            self._pass_linked(server, data)
-        elif (server := self.pool.link(self.session, self._clock())) is None:
-            self._hold(data)
-            self._dispatcher.client_waits(self)
-        elif self.session.parameters is server.parameters and self._is_plain:
-            server.connection.relay(data)
+        elif server is None:
+            self._link_and_pass(data)
         else:
-            self._begin(server, data)
+            self._pass_linked(server, data)
 
     def _pass_linked(self, server: ServerSession, data: bytes) -> None:
         """Pass on what belongs to a pairing under way."""

@@ -6,6 +6,7 @@ HOT rule: `data_received` and `relay` are one call each per read; one read cause
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import ServerError
@@ -14,18 +15,28 @@ from pgpool_lite.proxy.sockets import own_address, peer_address
 from pgpool_lite.session.client import RELAY, SETTLED, ClientSession
 from pgpool_lite.session.own_queries import OWN_DONE
 from pgpool_lite.session.server import ANSWERED, ServerSession
+from pgpool_lite.session.states import ServerState
 
 if TYPE_CHECKING:
     from pgpool_lite.proxy.dispatcher import Dispatcher
 
 #: The whole answer to a client that asked for one thing.
 _USUAL: Final = RELAY | ANSWERED | SETTLED
+_IDLE: Final = ServerState.IDLE
 
 
 class ServerConnection(asyncio.Protocol):
     """Passes a server's bytes to the client that is linked to it."""
 
-    __slots__ = ("_dispatcher", "_stopped", "is_congested", "pool", "session", "transport")
+    __slots__ = (
+        "_clock",
+        "_dispatcher",
+        "_stopped",
+        "is_congested",
+        "pool",
+        "session",
+        "transport",
+    )
 
     def __init__(
         self,
@@ -39,6 +50,7 @@ class ServerConnection(asyncio.Protocol):
         self.pool = pool
         self.transport = transport
         self._dispatcher = dispatcher
+        self._clock: Callable[[], float] = dispatcher.clock
         #: The server does not take what is sent to it, and which client was stopped for that.
         self.is_congested = False
         self._stopped: ClientSession | None = None
@@ -66,7 +78,12 @@ class ServerConnection(asyncio.Protocol):
                 self._dispatcher.own_query_done(self)
         elif verdict == _USUAL and not client.raw_waits:
             client.connection.relay(data)
-            self._dispatcher.release(session, self.pool)
+            if client.connection.is_congested:
+                self._dispatcher.release(session, self.pool)
+                return
+            next_client = self.pool.release(session, self._clock())
+            if next_client is not None or session.state is not _IDLE:
+                self._dispatcher.follow_up(session, self.pool, next_client)
         else:
             self._pass(data, verdict, client)
 

@@ -60,7 +60,6 @@ READY_SIZE: Final = 6
 READY_IDLE: Final = b"Z\0\0\0\5I"
 READY_HEAD: Final = b"Z\0\0\0\5"
 STATUS_IDLE: Final = codes.STATUS_IDLE
-STATUS_FAILED: Final = codes.STATUS_FAILED
 STATUSES: Final = b"ITE"
 
 #: In a segment that is listed message by message, what ends an answer matters as well.

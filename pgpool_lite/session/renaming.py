@@ -47,16 +47,14 @@ CHANGED: Final = 1  # `changed` goes in place of its bytes up to `resume`
 MORE: Final = 2  # its names have not arrived yet
 WAIT: Final = 3  # what it names hangs on answers that are still out
 
-#: A named Parse is held whole, for its text is looked up. Longer ones are refused.
-MAX_PARSE: Final = 4 * 1_048_576
+MAX_PARSE: Final = 4 * 1_048_576  # a named Parse is held whole; longer ones are refused
 MAX_NAMES: Final = 140_000  # a header and the two names of a Bind
 
 #: A Bind that fails on every server (26000), sent in place of what we refuse: so PostgreSQL itself
 #: skips to the Sync and fails the transaction, as it would have; only the words become ours.
 _NOWHERE: Final = encode(codes.BIND, b"\0pgpool_lite refuses this\0" + bytes(6))
 _CLOSE_UNNAMED: Final = encode(codes.CLOSE, b"S\0")
-#: Stands for an unnamed statement that was streamed; no text begins with a zero byte.
-_TOO_LARGE: Final = b"\0too large to keep"
+_TOO_LARGE: Final = b"\0too large to keep"  # an unnamed text that was streamed
 
 _LENGTH: Final = Struct("!i")
 _STATEMENT: Final = ord("S")
@@ -77,6 +75,7 @@ class Renaming:
         "parsed_at",
         "resume",
         "server_book",
+        "server_has_failed",
         "used",
     )
 
@@ -100,6 +99,7 @@ class Renaming:
         #: the server's ReadyForQuery; -1: none. Nothing was in flight then.
         self.parsed_at = -1
         self.server_book = ServerStatements(registry)  # of the server that the client has now
+        self.server_has_failed = False  # its transaction, by its last word
         #: After CHANGED: what to send, and where in the read to go on.
         self.changed = b""
         self.resume = 0
@@ -262,7 +262,7 @@ class Renaming:
 
     def _may_make_up(self) -> bool:
         """Say whether ParseComplete can be told from here: a failed transaction would refuse it."""
-        return self._outstanding.is_sure() and self.server_book.may_prepare
+        return self._outstanding.is_sure() and not self.server_has_failed
 
     def _parse_again(self, name: bytes, key: bytes, refusal: ClientError) -> int:
         """Have the server refuse a Parse whose name is taken; it may find another error first."""
@@ -281,7 +281,7 @@ class Renaming:
         elif after - pos <= HOLD_LIMIT:
             return MORE
         else:
-            key = _TOO_LARGE + bytes(1)  # an object of its own; see _use_unnamed
+            key = _TOO_LARGE + bytes(1)  # an object of its own
         server_book = self.server_book
         change = self.book.change_unnamed(key)
         server_book.unnamed = key
@@ -384,8 +384,8 @@ class Renaming:
         server_book = self.server_book
         change = self.book.change_unnamed(None)
         server_book.forget_unnamed()
-        if not self._session.unsynced:
-            return
+        if not (self._session.unsynced or self._session.owed or self._outstanding.entries):
+            return  # nothing in flight could fail and have this discarded
 
         def undo(is_failing: bool) -> None:
             server_book.forget_unnamed()

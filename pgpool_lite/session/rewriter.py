@@ -132,6 +132,7 @@ class Rewriter:
         """
         session, outstanding = self._session, self._outstanding
         self._renaming.server_book = server.statements
+        self._renaming.server_has_failed = server.status == codes.STATUS_FAILED
         if not (session.owed or session.unsynced or session.tail or session.body_left):
             usual = take_usual(data, self._renaming)
             if usual is not None:

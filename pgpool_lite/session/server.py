@@ -42,7 +42,6 @@ from pgpool_lite.session.interest import (
     READY_HEAD,
     READY_IDLE,
     READY_SIZE,
-    STATUS_FAILED,
     STATUS_IDLE,
     unexpected,
     whole_end,
@@ -59,6 +58,7 @@ from pgpool_lite.wire.frontend import CancelKey
 #: One more bit for verdicts: the client is owed nothing.
 ANSWERED: Final = 16
 
+_QUERY: Final = codes.QUERY
 _USUAL: Final = RELAY | ANSWERED | SETTLED
 
 
@@ -161,12 +161,13 @@ class ServerSession(OwnQueries):
         pos = scan(data, 0, INTEREST)
         if data[pos:] != READY_IDLE or client.unsynced or client.body_left:
             return self._follow(data, 0, pos, client)
-        if owed[0] == codes.QUERY:
-            self.statements.unnamed = None  # a Query takes it away
+        statements = self.statements
+        statements.ready_count += 1
+        if owed[0] == _QUERY:
+            statements.unnamed = None  # a Query takes it away
         owed.clear()
         self.status = STATUS_IDLE
         self.is_at_answer = True
-        self.statements.note_ready()
         return _USUAL
 
     def _continue(self, data: bytes) -> int:
@@ -239,7 +240,7 @@ class ServerSession(OwnQueries):
             if self.forbids_blocks:
                 raise ServerError("transaction blocks not allowed in statement pooling mode")
         self.status = status
-        self.statements.note_ready(has_failed=status == STATUS_FAILED)
+        self.statements.ready_count += 1
         owed = client.owed
         while owed:
             answered = owed[0]

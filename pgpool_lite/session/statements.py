@@ -179,7 +179,7 @@ class ClientStatements:
 class ServerStatements:
     """What one server has prepared for us."""
 
-    __slots__ = ("_registry", "held", "may_prepare", "ready_count", "unnamed")
+    __slots__ = ("_registry", "held", "ready_count", "unnamed")
 
     def __init__(self, registry: StatementRegistry) -> None:
         """Start with a server that has prepared nothing."""
@@ -189,15 +189,8 @@ class ServerStatements:
         #: Whose unnamed statement it has: the very object in that client's book. None: nobody's
         #: that we know of, which does not mean that it has none.
         self.unnamed: bytes | None = None
-        #: The server's transaction has not failed, so a Parse would not be refused for that.
-        self.may_prepare = True
         #: How often it has said ReadyForQuery to clients.
         self.ready_count = 0
-
-    def note_ready(self, *, has_failed: bool = False) -> None:
-        """Note a ReadyForQuery to a client, and whether its transaction has failed."""
-        self.ready_count += 1
-        self.may_prepare = not has_failed
 
     def has(self, statement: Statement) -> bool:
         """Say whether the server has a statement under its present name; then it was just used."""

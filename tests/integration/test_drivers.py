@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import io
 import subprocess
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TypeAlias
 
 import asyncpg
 import psycopg
 import pytest
 
 from pgpool_lite.dev.binaries import Binaries
+from pgpool_lite.dev.cluster import Cluster
 from pgpool_lite.pooler import Pooler
 from tests.conftest import MakePooler
 from tests.integration.conftest import Address, Connect
+from tests.integration.serving import ANYWHERE, pooler_processes
 from tests.integration.watch import a_server_is_linked, linked_servers, no_server_is_linked
 from tests.wire_client import WireClient, eventually
 
@@ -25,7 +27,7 @@ LARGE = 20_000_000
 RECORDS = [(number, f"name {number}") for number in range(10_000)]
 WAIT_FOR_LOCK = "SELECT pg_advisory_xact_lock(21)"
 
-Asyncpg = asyncpg.Connection
+Asyncpg: TypeAlias = asyncpg.Connection
 Psycopg = psycopg.AsyncConnection[tuple[object, ...]]
 
 
@@ -37,7 +39,7 @@ async def closing() -> AsyncIterator[AsyncExitStack]:
 
 @pytest.fixture
 async def by_asyncpg(pooler: Pooler, closing: AsyncExitStack) -> Asyncpg:
-    connection = await asyncpg.connect(pooler.dsn)
+    connection: Asyncpg = await asyncpg.connect(pooler.dsn)
     closing.push_async_callback(connection.close)
     return connection
 
@@ -56,11 +58,6 @@ async def lock(postgres: Address, connect: Connect) -> AsyncIterator[WireClient]
     await lock.query("SELECT pg_advisory_lock(21)")
     yield lock
     await lock.query("SELECT pg_advisory_unlock_all()")
-
-
-async def in_thread(pooler: Pooler, work: Callable[[str], object]) -> object:
-    """Run blocking work on the pooler's URL, while the pooler runs in this loop."""
-    return await asyncio.to_thread(work, pooler.dsn)
 
 
 # --- asyncpg ---
@@ -233,9 +230,7 @@ async def test_psycopg_is_notified_in_session_mode(
     assert [(each.channel, each.payload) for each in heard] == [("news", "hello")]
 
 
-async def test_psycopg_in_a_thread(pooler: Pooler, lock: WireClient) -> None:
-    is_running = threading.Event()
-
+async def test_psycopg_in_a_thread(pooler: Pooler) -> None:
     def work(dsn: str) -> object:
         with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE TEMPORARY TABLE mine (id int, name text) ON COMMIT DROP")
@@ -243,23 +238,27 @@ async def test_psycopg_in_a_thread(pooler: Pooler, lock: WireClient) -> None:
                 for record in RECORDS:
                     copy.write_row(record)
             cursor.execute("SELECT count(*), %s FROM mine", ("of a thread",))
-            first = cursor.fetchall()
-            connection.commit()
-            canceler = threading.Thread(target=lambda: (is_running.wait(20), connection.cancel()))
-            canceler.start()
-            with pytest.raises(psycopg.errors.QueryCanceled):
-                cursor.execute(WAIT_FOR_LOCK)
-            canceler.join()
-            connection.rollback()
-            return first
+            return cursor.fetchall()
 
-    async def announce() -> None:
-        await eventually(lambda: is_waiting_for_lock(lock))
-        is_running.set()
-
-    first, _ = await asyncio.gather(in_thread(pooler, work), announce())
-    assert first == [(len(RECORDS), "of a thread")]
+    assert await asyncio.to_thread(work, pooler.dsn) == [(len(RECORDS), "of a thread")]
     await eventually(no_server_is_linked(pooler))
+
+
+async def test_psycopg_cancels_from_another_thread(
+    postgres: Cluster, lock: WireClient, tmp_path: Path
+) -> None:
+    # In a process of its own: libpq's cancel keeps Python's lock until the pooler has answered.
+    async with pooler_processes(tmp_path) as serve:
+        serving = await serve("--to", postgres.dsn(dbname="app"), "--listen", ANYWHERE)
+        with psycopg.connect(serving.url()) as connection:
+            query = asyncio.create_task(asyncio.to_thread(connection.execute, WAIT_FOR_LOCK))
+            await eventually(lambda: is_waiting_for_lock(lock))
+            connection.cancel()
+
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                await query
+            connection.rollback()
+            assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 async def is_waiting_for_lock(lock: WireClient) -> bool:
@@ -294,7 +293,7 @@ def psql(postgres_binaries: Binaries) -> Path:
 
 async def run_psql(psql: Path, url: str, *commands: str, stdin: str = "") -> str:
     """Run psql unaligned and without headers; return what it prints, which is no error."""
-    arguments = [psql, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", url]
+    arguments = [str(psql), "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", url]
     for command in commands:
         arguments += ["-c", command]
 
@@ -318,10 +317,9 @@ async def test_psql_queries_and_transactions(psql: Path, pooler: Pooler) -> None
 
 async def has_bind(psql: Path) -> bool:
     r"""Tell whether psql knows \bind, which asks by the extended protocol: since version 16."""
-    answer = await asyncio.to_thread(
-        subprocess.run, [psql, "--help=commands"], capture_output=True, text=True, check=True
+    return b"\\bind" in await asyncio.to_thread(
+        subprocess.check_output, [str(psql), "--help=commands"]
     )
-    return "\\bind" in answer.stdout
 
 
 async def test_psql_copies_both_ways(psql: Path, pooler: Pooler, tmp_path: Path) -> None:
