@@ -9,7 +9,8 @@ are all there. Nothing in this module knows about sockets, sessions or settings.
     ├── ClientError              the client is to blame, or must be told no
     │   ├── ClientProtocolError      it broke the wire protocol
     │   ├── LoginRejected            it may not come in
-    │   └── LimitReached             it came too late, or waited or worked too long
+    │   ├── LimitReached             it came too late, or waited or worked too long
+    │   └── AlreadyTold              PostgreSQL has said so already
     └── ServerError              PostgreSQL is to blame
         ├── ServerProtocolError      it broke the wire protocol
         └── ServerLoginFailed        it could not be reached, or we cannot answer it
@@ -76,6 +77,10 @@ class LimitReached(ClientError):
     """A limit or a timeout ended a client's connection."""
 
 
+class AlreadyTold(ClientError):
+    """A client is closed, and has heard why from PostgreSQL itself; it gets nothing from us."""
+
+
 class ServerError(PgPoolLiteError):
     """A server connection is lost; the client linked to it, if any, is told why."""
 
@@ -87,12 +92,10 @@ class ServerProtocolError(ServerError):
 class ServerLoginFailed(ServerError):
     """A server connection could not be opened or logged in."""
 
-    #: PostgreSQL answered, and said no. Who waits is told so at once; otherwise they go on waiting,
-    #: for a server that is merely down may come back in time.
-    is_refusal = False
-
 
 class ServerRefusedLogin(ServerLoginFailed):
-    """PostgreSQL answered our login with an ErrorResponse."""
+    """PostgreSQL answered our login, and said no.
 
-    is_refusal = True
+    Who waits is told so at once. After any other failure they go on waiting, for a server that is
+    merely down may come back in time.
+    """

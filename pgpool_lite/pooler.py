@@ -9,6 +9,7 @@ class, so what a test sees is what runs in front of a database.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from types import TracebackType
 from urllib.parse import quote
@@ -134,12 +135,16 @@ class Pooler:
 
     def clients(self) -> list[ClientStatus]:
         """Return what SHOW CLIENTS shows, without console sessions."""
-        return client_statuses(self.runtime.registry, self.runtime.clock())
+        return client_statuses(self.runtime.registry, self.runtime.clock(), self._wall_offset_s())
 
     def servers(self) -> list[ServerStatus]:
         """Return what SHOW SERVERS shows."""
-        return server_statuses(self.runtime.registry, self.runtime.clock())
+        return server_statuses(self.runtime.registry, self.runtime.clock(), self._wall_offset_s())
 
     def stats(self) -> dict[str, DatabaseStats]:
         """Return what SHOW STATS shows, by database."""
         return {stats.database: stats for stats in database_stats(self.runtime.registry)}
+
+    def _wall_offset_s(self) -> float:
+        """Return what turns an instant of the runtime's clock into Unix time."""
+        return time.time() - self.runtime.clock()

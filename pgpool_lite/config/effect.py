@@ -27,6 +27,7 @@ _SOCKET = "the operating system's default is used"
 _WINDOWS = "there is no Windows service"
 _IDLE_POOLS = "pools and automatic databases are kept"
 _SERVER_LIMIT = "servers are limited per pool only, by default_pool_size and pool_size"
+_CLIENT_LIMIT = "clients are limited all together only, by max_client_conn"
 _PROCESS = "the process is started and watched by whoever runs it"
 
 # Key, and why it does nothing.
@@ -53,6 +54,8 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "dns_zone_check_period": _DNS,
     "job_name": _WINDOWS,
     "max_db_connections": _SERVER_LIMIT,
+    "max_db_client_connections": _CLIENT_LIMIT,
+    "max_user_client_connections": _CLIENT_LIMIT,
     "max_packet_size": "messages of any size are streamed through",
     "max_user_connections": _SERVER_LIMIT,
     "peer_id": "cancel requests are not forwarded to other processes",
@@ -87,6 +90,7 @@ NOT_IN_EFFECT_PER_DATABASE: Mapping[str, str] = {
     "auth_dbname": _AUTH_QUERY,
     "auth_query": _AUTH_QUERY,
     "auth_user": _AUTH_QUERY,
+    "max_db_client_connections": _CLIENT_LIMIT,
     "max_db_connections": _SERVER_LIMIT,
     "reserve_pool_size": _RESERVE,
 }
@@ -124,4 +128,7 @@ def database_keys_without_effect(database: DatabaseSettings) -> list[str]:
         f"database {database.name}: {key} does nothing: {reason}"
         for key, reason in NOT_IN_EFFECT_PER_DATABASE.items()
         if getattr(database, key) is not None
+    ] + [
+        f"database {database.name}: of several hosts only {database.hosts[0]} is used"
+        for _ in database.hosts[1:2]
     ]

@@ -340,7 +340,7 @@ def _find(request: Request, name: str, refusal: str) -> Database:
     if name == CONSOLE:
         raise CommandError(f"{refusal}: {name}")
     try:
-        return request.view.registry.find_database(name, request.view.now)
+        return request.view.registry.keep_database(name, request.view.now)
     except LoginRejected as error:
         raise CommandError(error.message, detail=error.detail, hint=error.hint) from None
 

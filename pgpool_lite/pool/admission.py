@@ -1,7 +1,7 @@
 """May this client come in, and what must it prove? PgBouncer's order of questions, and its words.
 
 Called once per client, with its StartupMessage. Refusals are `LoginRejected` (or `LimitReached`);
-the answer is an `Admission`: the pool, the session parameters the client wishes for, and the
+the answer is an `Admission`: the database, the session parameters the client wishes for, and the
 challenge it must meet. Users that do not exist are challenged like all others, with a secret that
 nothing fits, so that nobody can find out who exists.
 """
@@ -16,7 +16,6 @@ from typing import Final
 from pgpool_lite.config import AuthType, Settings
 from pgpool_lite.errors import ClientError, LimitReached, LoginRejected
 from pgpool_lite.pool.database import Database
-from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import CONSOLE, Registry
 from pgpool_lite.session.client_login import Challenge, Method
 from pgpool_lite.session.parameters import Values
@@ -41,8 +40,7 @@ class Admission:
 
     user: str
     database: Database
-    #: None for a client of the console.
-    pool: Pool | None
+    is_console: bool
     challenge: Challenge
     #: Tracked parameters that the client asked for.
     wishes: Values
@@ -78,8 +76,7 @@ class Doorkeeper:
         if database.is_disabled:
             raise LoginRejected(f'database "{name}" is disabled')
         challenge = self._challenge(user, settings, database)
-        pool = self._registry.pool_for(database, user)
-        return Admission(user, database, pool, challenge, wishes, application_name)
+        return Admission(user, database, False, challenge, wishes, application_name)
 
     def remember_proof(self, admission: Admission, client_key: bytes) -> None:
         """Keep the key that a SCRAM login revealed: with it we log in to servers as that user.
@@ -103,7 +100,7 @@ class Doorkeeper:
             )
         challenge = self._challenge(user, settings, self._registry.console)
         console = self._registry.console
-        return Admission(user, console, None, challenge, wishes, application_name, not is_admin)
+        return Admission(user, console, True, challenge, wishes, application_name, not is_admin)
 
     def check_limits(self) -> None:
         """Raise LimitReached if there is no room for one more client.

@@ -39,8 +39,9 @@ _SESSION: Final = PoolMode.SESSION
 
 #: A dict gives its newest member at once and forgets any member at once: last in, first out.
 ServerList = dict[ServerSession, None]
-#: An OrderedDict gives its oldest member at once too, however many have left: first in, first out.
-ClientList = OrderedDict[ClientSession, None]
+#: Those who wait stand in an OrderedDict, which gives its oldest member at once too, however many
+#: have left: first in, first out.
+ClientList = dict[ClientSession, None]
 
 
 class Pool:
@@ -58,8 +59,11 @@ class Pool:
         self.servers: dict[ServerState, ServerList] = {
             state: {} for state in ServerState if state is not ServerState.CLOSED
         }
+        self._waiting: OrderedDict[ClientSession, None] = OrderedDict()
         self.clients: dict[ClientState, ClientList] = {
-            state: OrderedDict() for state in (ClientState.LOGIN, _CLIENT_ACTIVE, _CLIENT_WAITING)
+            ClientState.LOGIN: {},
+            _CLIENT_ACTIVE: {},
+            _CLIENT_WAITING: self._waiting,
         }
         self.cancel_requests: dict[ClientState, OrderedDict[CancelRequest, None]] = {
             ClientState.WAITING_CANCEL: OrderedDict(),
@@ -68,7 +72,6 @@ class Pool:
         # The lists of the hot path under their own names; the very same objects.
         self._idle = self.servers[_IDLE]
         self._active = self.servers[_ACTIVE]
-        self._waiting = self.clients[_CLIENT_WAITING]
         # --- what is known of the server ---
         #: ParameterStatus values of the last login; None until there was one.
         self.welcome: dict[str, str] | None = None
@@ -218,7 +221,10 @@ class Pool:
         self.failure = ""
         server.released_at = now
         self._move(server, _IDLE)
-        return self.reuse(server, now)
+        if server.close_reason or self.database.is_paused:
+            return self.reuse(server, now)
+        # Not too old for its first client, were server_lifetime 0: that means "use once".
+        return self._hand_over(server, now) if self._waiting else None
 
     def server_usable(self, server: ServerSession, now: float) -> ClientSession | None:
         """Note that a server's reset or check query succeeded, or its last cancel is through."""

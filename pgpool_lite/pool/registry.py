@@ -45,12 +45,15 @@ class Registry:
         self.statements = StatementRegistry()
         self._by_cancel_key: dict[bytes, tuple[Pool, ClientSession]] = {}
         self._last_id = 0
+        #: PAUSE without a database is in force; a database made meanwhile is paused too.
+        self.is_paused = False
 
     # --- databases and pools ---
 
     def find_database(self, name: str, now: float) -> Database:
         """Return the database of that name, made from `*` if there is no such line.
 
+        One that is made is kept by `pool_for` only: who has not proved anything leaves no trace.
         Raises LoginRejected when there is neither.
         """
         database = self.databases.get(name)
@@ -62,12 +65,21 @@ class Registry:
                     detail=f"Configured are: {', '.join(sorted(self.databases)) or 'none'}.",
                     hint="Add it to [databases], or a line for * there.",
                 )
-            database = Database(fallback.named(name), now, is_auto=True)
-            self.databases[name] = database
+            database = self._make(fallback.named(name), now, is_auto=True)
+        return database
+
+    def keep_database(self, name: str, now: float) -> Database:
+        """Return the database of that name, and keep it if it was made: an operator means it."""
+        return self.databases.setdefault(name, self.find_database(name, now))
+
+    def _make(self, settings: DatabaseSettings, now: float, *, is_auto: bool = False) -> Database:
+        database = Database(settings, now, is_auto=is_auto)
+        database.is_paused = self.is_paused
         return database
 
     def pool_for(self, database: Database, client_user: str) -> Pool:
         """Return the pool that serves `client_user` in `database`, made if need be."""
+        self.databases.setdefault(database.name, database)
         user = database.settings.user or client_user
         pool = self.pools.get((database.name, user))
         if pool is None:
@@ -126,12 +138,14 @@ class Registry:
 
     def reload(self, config: Config, now: float) -> None:
         """Swap the configuration; connections of databases that changed are retired."""
+        for user in list(self.scram_keys):
+            if config.secrets.get(user) != self.config.secrets.get(user):
+                del self.scram_keys[user]
         self.config = config
-        self.scram_keys.clear()
         for name, settings in config.databases.items():
             database = self.databases.get(name)
             if database is None:
-                self.databases[name] = Database(settings, now)
+                self.databases[name] = self._make(settings, now)
             else:
                 self._change(database, settings)
         for name, database in list(self.databases.items()):

@@ -28,17 +28,17 @@ class Administration:
     registry: Registry
     dispatcher: Dispatcher
 
-    def __init__(self) -> None:
-        """Begin unpaused."""
-        #: PAUSE without a database is in force: databases made from now on are paused too.
-        self.is_globally_paused = False
+    @property
+    def is_globally_paused(self) -> bool:
+        """PAUSE without a database is in force."""
+        return self.registry.is_paused
 
     # --- pausing ---
 
     def pause(self, database: Database | None) -> None:
         """Link no more clients, and close servers as they come free."""
         if database is None:
-            self.is_globally_paused = True
+            self.registry.is_paused = True
         for each in self._databases(database):
             each.is_paused = True
         self.dispatcher.sweep()
@@ -46,7 +46,7 @@ class Administration:
     def resume(self, database: Database | None) -> None:
         """Reverse `pause`, and serve those who have waited."""
         if database is None:
-            self.is_globally_paused = False
+            self.registry.is_paused = False
         for each in self._databases(database):
             each.is_paused = False
         self.dispatcher.sweep()

@@ -36,6 +36,7 @@ class ClientConnection(asyncio.Protocol):
         "_dispatcher",
         "_held",
         "_is_plain",
+        "_is_unbegun",
         "_raw",
         "is_congested",
         "pool",
@@ -64,6 +65,8 @@ class ClientConnection(asyncio.Protocol):
         self._raw = b""
         #: The client does not read its answers: nothing more is taken from it or for it.
         self.is_congested = False
+        #: Linked, but nothing has been sent to the server yet: its parameters are still another's.
+        self._is_unbegun = False
         #: A pairing begins with nothing but the client's bytes, if the parameters agree.
         self._is_plain = session.rewrites
         session.connection = self
@@ -113,6 +116,9 @@ class ClientConnection(asyncio.Protocol):
     def _pass_linked(self, server: ServerSession, data: bytes) -> None:
         """Pass on what belongs to a pairing under way."""
         session = self.session
+        if self._is_unbegun:
+            self._begin(server, data)
+            return
         if not session.query_started_at and (session.owed or session.unsynced):
             self._begin_query(server)
         server.connection.relay(data)
@@ -171,11 +177,9 @@ class ClientConnection(asyncio.Protocol):
         session = self.session
         rewriter = session.rewriter
         assert rewriter is not None
+        self._is_unbegun = self._is_unbegun or is_new
         if data:
-            if is_new:
-                self._begin(server, data)
-            else:
-                self._pass_linked(server, data)
+            self._pass_linked(server, data)
         if rewriter.left or rewriter.reply or session.is_leaving or not session.owed:
             self._finish_rewriting(server, rewriter)
 
@@ -190,6 +194,7 @@ class ClientConnection(asyncio.Protocol):
         if self.session.is_leaving:
             self._dispatcher.client_left(self, "client close request")
         elif server.is_settled():
+            self._is_unbegun = False
             self._dispatcher.release(server, self.pool)
 
     def look_again(self) -> None:
@@ -198,6 +203,7 @@ class ClientConnection(asyncio.Protocol):
         if rewriter is not None and self._raw and rewriter.may_go_on():
             raw, self._raw = self._raw, b""
             self.session.raw_waits = False
+            self.resume_reading()
             self._rewrite_and_pass(raw)
 
     def _hold_raw(self, data: bytes) -> None:
@@ -212,6 +218,7 @@ class ClientConnection(asyncio.Protocol):
     def _begin(self, server: ServerSession, data: bytes) -> None:
         """Send the first bytes of a pairing, the client's session parameters in front."""
         session = self.session
+        self._is_unbegun = False
         if not session.rewrites:
             server.statements.unnamed = None  # whoever's it was, it may be replaced unseen
         if self.is_congested:
@@ -256,8 +263,7 @@ class ClientConnection(asyncio.Protocol):
         data, self._held = self._held, b""
         raw, self._raw = self._raw, b""
         self.session.raw_waits = False
-        if not self.is_congested:
-            self.resume_reading()
+        self.resume_reading()
         if not raw:
             self._begin(server, data)
         else:
@@ -268,8 +274,7 @@ class ClientConnection(asyncio.Protocol):
         data, self._held = self._held, b""
         raw, self._raw = self._raw, b""
         self.session.raw_waits = False
-        if not self.is_congested:
-            self.resume_reading()
+        self.resume_reading()
         if raw:
             self._rewrite_held(server, data, raw, is_new=False)
         elif data:
@@ -308,8 +313,7 @@ class ClientConnection(asyncio.Protocol):
         """Let both flow again."""
         self.is_congested = False
         self._is_plain = self.session.rewrites
-        if len(self._held) <= HELD_LIMIT:
-            self.resume_reading()
+        self.resume_reading()
         if self.session.server is not None:
             self.session.server.connection.resume_reading()
 
@@ -319,8 +323,14 @@ class ClientConnection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on taking from the client."""
-        if not self.transport.is_closing() and not self.transport.is_reading():
+        """Go on taking from the client, if nothing stands in the way any more."""
+        server = self.session.server
+        is_stopped = (
+            self.is_congested
+            or len(self._held) + len(self._raw) > HELD_LIMIT
+            or (server is not None and server.connection.is_congested)
+        )
+        if not (is_stopped or self.transport.is_closing() or self.transport.is_reading()):
             self.transport.resume_reading()
 
     @property

@@ -42,6 +42,7 @@ class ClientLoginConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._admission: Admission | None = None
         self._session: ClientSession | None = None
+        self._pool: Pool | None = None
         self._early = b""
         self.id = runtime.registry.next_id()
         self.connected_at = runtime.clock()
@@ -117,7 +118,7 @@ class ClientLoginConnection(asyncio.Protocol):
         assert admission is not None
         if self._login.scram_client_key:
             self._runtime.doorkeeper.remember_proof(admission, self._login.scram_client_key)
-        if admission.pool is None:
+        if admission.is_console:
             self._runtime.doorway.leave(self)
             self._runtime.open_console(self._transport, admission, self.id, self._login.rest)
             return
@@ -135,14 +136,15 @@ class ClientLoginConnection(asyncio.Protocol):
         self._session = session
         self._early = self._login.rest
         session.connection = self
-        admission.pool.add_client(session)
-        if admission.pool.welcome is not None:
-            self._welcome(admission.pool)
-        elif admission.pool.failure and not admission.pool.has_usable_server:
-            self.refuse(cached_failure(admission.pool))
-            self._runtime.dispatcher.try_again(admission.pool)
+        self._pool = pool = self._runtime.registry.pool_for(admission.database, admission.user)
+        pool.add_client(session)
+        if pool.welcome is not None:
+            self._welcome(pool)
+        elif pool.failure and not pool.has_usable_server:
+            self.refuse(cached_failure(pool))
+            self._runtime.dispatcher.try_again(pool)
         else:
-            self._runtime.dispatcher.replenish(admission.pool)
+            self._runtime.dispatcher.replenish(pool)
 
     def _welcome(self, pool: Pool) -> None:
         """Say to the client what the server said to us, and hand the socket over."""
@@ -199,9 +201,8 @@ class ClientLoginConnection(asyncio.Protocol):
 
     def go_on(self, server: ServerSession) -> None:
         """Welcome the client: a server has logged in."""
-        assert self._admission is not None
-        assert self._admission.pool is not None
-        self._welcome(self._admission.pool)
+        assert self._pool is not None
+        self._welcome(self._pool)
 
     def send_held(self, server: ServerSession) -> None:
         """Never called: a client in LOGIN is not linked."""
@@ -238,9 +239,9 @@ class ClientLoginConnection(asyncio.Protocol):
 
     def _leave(self, reason: str) -> None:
         self._runtime.doorway.leave(self)
-        session, admission = self._session, self._admission
-        if session is None or admission is None or admission.pool is None:
+        session, pool = self._session, self._pool
+        if session is None or pool is None:
             return
         if session.state is ClientState.LOGIN:
-            admission.pool.remove_client(session)
-            self._runtime.log.client_closed(session, admission.pool, reason, self._runtime.clock())
+            pool.remove_client(session)
+            self._runtime.log.client_closed(session, pool, reason, self._runtime.clock())

@@ -62,7 +62,7 @@ class Connector:
                 await connection.finished
         except TimeoutError:
             self._fail(pool, server, ServerLoginFailed("connect timeout"))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a host name that cannot be is a UnicodeError
             self._fail(pool, server, ServerLoginFailed("connect failed", detail=str(error)))
         except ServerError as error:
             self._fail(pool, server, error)
@@ -87,29 +87,35 @@ class Connector:
             return
         request = CancelRequest(found[0], server, hang_up, runtime.clock())
         if request.may_begin():
+            request.begin()  # now, before the server can be released to another client
             self._spawn(self._carry(request))
 
     async def _carry(self, request: CancelRequest) -> None:
         """Carry one request to PostgreSQL, then those that waited for it."""
-        runtime, pool = self._runtime, request.pool
-        request.begin()
+        runtime, pool, server = self._runtime, request.pool, request.server
+        transport: asyncio.Transport | None = None
         try:
             async with asyncio.timeout(runtime.settings.cancel_wait_timeout or None):
                 transport, carrier = await connect(pool.database.settings, CancelCarrier)
-                transport.write(encode_cancel_request(request.server.cancel_key))
+                transport.write(encode_cancel_request(server.cancel_key))
                 await carrier.closed
-                transport.close()
-        except (TimeoutError, OSError) as error:
-            runtime.log.server(request.server, pool).warning(
-                "cancel request failed: %s", error or "cancel_wait_timeout"
-            )
+        except (TimeoutError, OSError, UnicodeError) as error:
+            # It may still strike: the server must not get another client.
+            server.close_reason = server.close_reason or "cancel request without an answer"
+            reason = str(error) or "cancel_wait_timeout"
+            runtime.log.server(server, pool).warning("cancel request failed: %s", reason)
         finally:
+            if transport is not None:
+                transport.close()
+            before = server.state
             next_client = request.end(runtime.clock())
-            runtime.dispatcher.follow_up(request.server, pool, next_client)
+            if next_client is not None or server.state is not before:
+                runtime.dispatcher.follow_up(server, pool, next_client)
         for waiting in list(pool.cancel_requests[ClientState.WAITING_CANCEL]):
             if waiting.has_lost_its_point():
                 waiting.end(runtime.clock())
             elif waiting.may_begin():
+                waiting.begin()
                 self._spawn(self._carry(waiting))
                 return
 
@@ -123,6 +129,9 @@ class Connector:
 
     async def close(self) -> None:
         """Give up everything that is being opened or canceled."""
+        for pool in self._runtime.registry.pools.values():
+            for request in list(pool.cancel_requests[ClientState.WAITING_CANCEL]):
+                request.end(self._runtime.clock())
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -158,6 +167,9 @@ class ServerLoginConnection(asyncio.Protocol):
     # A stream socket always comes with a Transport; uvloop's does not say so by its class.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Introduce ourselves."""
+        if self.finished.done():  # closed while it was connecting
+            transport.abort()
+            return
         self._transport = transport
         keep_alive(transport, self._runtime.settings)
         self._runtime.log.server_opened(self._server, self._pool, own_address(transport))
@@ -166,6 +178,8 @@ class ServerLoginConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take the login one read further."""
         assert self._transport is not None
+        if self.finished.done():
+            return
         try:
             answer = self._login.receive(data)
         except ServerError as error:
@@ -206,7 +220,8 @@ class ServerLoginConnection(asyncio.Protocol):
         self._finish(ServerLoginFailed("server conn crashed?"))
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket, or see that it is closed as soon as there is one."""
+        self._finish(ServerLoginFailed("closed"))
         if self._transport is not None:
             self._transport.close()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pgpool_lite.errors import (
+    AlreadyTold,
     ClientError,
     LimitReached,
     LoginRejected,
@@ -54,6 +55,8 @@ class Dispatcher:
         self.on_change: Callable[[], None] = lambda: None
         #: Set while shutting down: no client may begin to wait any more.
         self.is_draining = False
+        #: Set when everything is closed: nothing may be opened any more.
+        self.is_stopping = False
 
     # --- the usual way of things ---
 
@@ -67,9 +70,9 @@ class Dispatcher:
 
     def release(self, server: ServerSession, pool: Pool) -> None:
         """Part a settled pair, and do what follows from that."""
-        client = server.client
-        if client is not None and client.connection.is_congested:
-            server.connection.resume_reading()  # it was stopped for this client only
+        server.connection.resume_reading()  # it may have been stopped for this client
+        if server.connection.is_congested:
+            server.close_reason = "server does not read what was sent to it"
         next_client = pool.release(server, self.clock())
         if next_client is not None or server.state is not _IDLE:
             self.follow_up(server, pool, next_client)
@@ -116,12 +119,12 @@ class Dispatcher:
 
         Nobody is left to wait for it, so nothing else would ever find out that it can be had.
         """
-        if pool.may_open_server(self.clock()):
+        if not self.is_stopping and pool.may_open_server(self.clock()):
             self.open_server(pool)
 
     def replenish(self, pool: Pool) -> None:
         """Open a server if the pool wants one."""
-        if pool.wants_server(self.clock()):
+        if not self.is_stopping and pool.wants_server(self.clock()):
             self.open_server(pool)
 
     # --- servers come ---
@@ -137,7 +140,8 @@ class Dispatcher:
 
     def login_failed(self, server: ServerSession, pool: Pool, error: ServerError) -> None:
         """Give up an attempt to open a server; tell those who wait if PostgreSQL said no."""
-        self.log.server(server, pool).warning("server login failed: %s", error.message)
+        reason = f"{error.message} ({error.detail})" if error.detail else error.message
+        self.log.server(server, pool).warning("server login failed: %s", reason)
         self.log.server_closed(server, pool, error.message, self.clock())
         pool.login_failed(server, error.message)
         server.connection.close()
@@ -157,7 +161,8 @@ class Dispatcher:
         """Tell a client why it is closed, and close it."""
         if connection.session.state is ClientState.CLOSED:
             return
-        connection.transport.write(error_response(error))
+        if not isinstance(error, AlreadyTold):
+            connection.transport.write(error_response(error))
         self.log.client_said_no(connection.session, connection.pool, error)
         self.client_left(connection, error.message)
 
@@ -171,8 +176,8 @@ class Dispatcher:
         self.registry.forget_key(client)
         client.is_leaving = True
         server = client.server
-        if server is not None and server.is_settled() and not client.tail:
-            self.follow_up(server, pool, pool.release(server, now))
+        if server is not None and server.is_settled():
+            self.release(server, pool)
         abandoned = pool.remove_client(client)
         if abandoned is not None:
             pool.remove_server(abandoned)
@@ -193,15 +198,17 @@ class Dispatcher:
     def close_server(self, server: ServerSession, pool: Pool, error: ServerError) -> None:
         """Close a server of any state for a reason that its client is told."""
         if server.state is ServerState.LOGIN:
-            self.login_failed(server, pool, error)
+            pool.remove_server(server)  # its login has not failed, it is not wanted any more
+            self._close_socket(server, pool, error.message)
             return
         client = pool.remove_server(server)
         if error.detail:
             self.log.server(server, pool).warning("%s: %s", error.message, error.detail)
         self._close_socket(server, pool, error.message)
         if client is not None:
+            kind = AlreadyTold if server.has_said_fatal else ClientError
             client.connection.refuse(
-                ClientError(error.message, sqlstate=error.sqlstate, detail=error.detail)
+                kind(error.message, sqlstate=error.sqlstate, detail=error.detail)
             )
         self.replenish(pool)
 
@@ -230,7 +237,7 @@ class Dispatcher:
                 action.client.connection.relay(notice_response(_QUEUED_NOTICE))
             elif isinstance(action, DropCancel):
                 action.request.end(self.clock())
-            elif isinstance(action, TestServer):
+            elif isinstance(action, TestServer) and action.server.state is ServerState.USED:
                 pool.begin_test(action.server)
                 self._ask(action.server, pool.rules.check_query or "", "test query failed")
         self._serve_waiting(pool)

@@ -41,11 +41,6 @@ class Doorway:
         #: Where TCP clients reach us: host and port of the first listening socket.
         self.address: tuple[str, int] | None = None
 
-    @property
-    def arriving_count(self) -> int:
-        """Connections that have not logged in yet."""
-        return len(self._arriving)
-
     async def open(
         self, settings: Settings, make_client: Callable[[], ClientLoginConnection]
     ) -> None:
@@ -61,7 +56,7 @@ class Doorway:
                 )
             except OSError as error:
                 raise ConfigError(
-                    f"cannot listen on {host}:{settings.listen_port}: {error.strerror or error}"
+                    f"cannot listen on {host}:{settings.listen_port}: {_reason(error)}"
                 ) from error
             self._servers.append(server)
             for listening in server.sockets:
@@ -83,7 +78,7 @@ class Doorway:
             )
             os.chmod(path, settings.unix_socket_mode)
         except OSError as error:
-            raise ConfigError(f"cannot listen on unix:{path}: {error.strerror or error}") from error
+            raise ConfigError(f"cannot listen on unix:{path}: {_reason(error)}") from error
         self._servers.append(server)
         self._socket_paths.append(path)
         LOGGER.info("listening on unix:%s", path)
@@ -139,8 +134,13 @@ class Doorway:
             client.refuse(error)
 
 
+def _reason(error: OSError) -> str:
+    """Return the system's words alone; event loops put the address around them once more."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
 def _remove_stale(path: Path) -> None:
-    """Remove a unix socket that nobody listens on any more; a live one is left, and will clash."""
+    """Remove a unix socket that nobody listens on any more; raise ConfigError if somebody does."""
     if not path.is_socket():
         return
     with socket.socket(socket.AF_UNIX) as probe:
@@ -148,6 +148,8 @@ def _remove_stale(path: Path) -> None:
             probe.connect(str(path))
         except OSError:
             path.unlink(missing_ok=True)
+            return
+    raise ConfigError(f"cannot listen on unix:{path}: another process listens there")
 
 
 def raise_descriptor_limit() -> None:

@@ -35,7 +35,6 @@ class Runtime(Administration):
 
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         """Prepare to run `config`; nothing is opened yet."""
-        super().__init__()
         self.clock = clock
         self.registry = Registry(config, clock())
         self.doorkeeper = Doorkeeper(self.registry)
@@ -168,6 +167,8 @@ class Runtime(Administration):
         self.doorway.close()
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
             self.dispatcher.is_draining = True
+            for database in self.registry.databases.values():
+                database.is_paused = True  # who wants a server now is refused, not linked
             goodbye = LimitReached("server shutting down")
             self.doorway.turn_away(goodbye)
             for _, client in list(self.registry.clients()):
@@ -178,7 +179,7 @@ class Runtime(Administration):
     async def stop(self) -> None:
         """Close everything at once and leave nothing behind."""
         self.shutdown_mode = ShutdownMode.IMMEDIATE
-        self.dispatcher.is_draining = True
+        self.dispatcher.is_draining = self.dispatcher.is_stopping = True
         for timer in self._timers:
             timer.cancel()
         self.doorway.close()

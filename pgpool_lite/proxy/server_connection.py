@@ -78,7 +78,7 @@ class ServerConnection(asyncio.Protocol):
                 self._dispatcher.own_query_done(self)
         elif verdict == _USUAL and not client.raw_waits:
             client.connection.relay(data)
-            if client.connection.is_congested:
+            if client.connection.is_congested or self.is_congested:
                 self._dispatcher.release(session, self.pool)
                 return
             next_client = self.pool.release(session, self._clock())
@@ -116,7 +116,7 @@ class ServerConnection(asyncio.Protocol):
         """Let the client send again, be it still linked or not."""
         self.is_congested = False
         stopped, self._stopped = self._stopped, None
-        if stopped is not None and not stopped.connection.is_congested:
+        if stopped is not None:
             stopped.connection.resume_reading()
 
     def pause_reading(self) -> None:
@@ -147,4 +147,5 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Clear up after a server that went away."""
+        self.resume_writing()
         self._dispatcher.lose_server(self, ServerError("server conn crashed?"))

@@ -19,6 +19,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from pgpool_lite.errors import ServerError
 from pgpool_lite.session.connection import ClientSide
 from pgpool_lite.session.entries import IS_COPY_END
 from pgpool_lite.session.meaning import (
@@ -285,7 +286,9 @@ class ClientSession:
         """Take off the Syncs that a server ignored while it read COPY data.
 
         The list looks like [Query, Execute or nothing, Syncs ignored, CopyDone, Sync that ends the
-        batch]. Return False if it cannot be told whether a Sync was ignored.
+        batch]. Return False if it cannot be told whether a Sync was
+        ignored; raise ServerError if more requests are in flight behind it, for then their answers
+        can no longer be told apart.
         """
         owed = self.owed
         first = 0 if owed and (owed[0] == codes.SYNC or IS_COPY_END[owed[0]]) else 1
@@ -293,9 +296,21 @@ class ClientSession:
         if copy_end is not None:
             has_sync = codes.SYNC in owed[first:copy_end]
             del owed[first : copy_end + 1]
+            if failed and has_sync and len(owed) > 1:
+                raise _lost_count()
             return not (failed and has_sync)
         if not failed or len(owed) <= first:
             return True
+        if len(owed) > first + 1:
+            raise _lost_count()
         del owed[first:]
         self.unsynced = self.is_skipping = True
         return False
+
+
+def _lost_count() -> ServerError:
+    return ServerError(
+        "COPY failed with more requests in flight behind it",
+        detail="PostgreSQL may or may not answer the Sync that was sent before CopyDone.",
+        hint="Send nothing behind COPY before its CopyDone, or CopyFail, and the answer to it.",
+    )

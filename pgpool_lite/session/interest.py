@@ -66,6 +66,8 @@ STATUSES: Final = b"ITE"
 INTEREST_IN_DETAIL: Final = interest_in(*(set(range(256)) - set(_PASSING)), *ANSWERS)
 #: DEALLOCATE ALL and DISCARD ALL, as the server reports them.
 TAGS_OF_ALL: Final = (b"C\0\0\0\x13DEALLOCATE ALL\0", b"C\0\0\0\x10DISCARD ALL\0")
+#: The severity, as it is never translated, after which PostgreSQL hangs up.
+FATAL: Final = b"\0VFATAL\0"
 #: SQLSTATE and a word of "cached plan must not change result type"; the rest is translated.
 STALE_PLAN: Final = b"\0C0A000\0"
 STALE_PLAN_ROUTINE: Final = b"\0RRevalidateCachedQuery\0"

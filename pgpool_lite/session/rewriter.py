@@ -177,12 +177,12 @@ class Rewriter:
             if meaning == EXTENDED and not session.is_skipping:
                 session.unsynced = True
                 outcome = renaming.take(message_type, data, pos, after, is_whole)
+                if outcome not in (KEEP, CHANGED):
+                    end = self._stop(outcome, data, pos)
+                    break
                 if outcome == CHANGED:
                     pieces += (data[start:pos], renaming.changed)
                     start = renaming.resume
-                elif outcome != KEEP:
-                    end = self._stop(outcome, data, pos)
-                    break
             elif meaning == REQUEST:
                 self._end_segment(message_type, is_whole)
                 is_whole = True

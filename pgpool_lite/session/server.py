@@ -73,6 +73,7 @@ class ServerSession(OwnQueries):
         "connection",
         "copying_in",
         "forbids_blocks",
+        "has_said_fatal",
         "id",
         "is_at_answer",
         "released_at",
@@ -99,6 +100,7 @@ class ServerSession(OwnQueries):
         self.body_left = 0  # bytes still to come of a message whose head has been taken
         self.dropping = False  # that message came to nobody, so its rest goes to nobody
         self.cut = b""  # what to relay in place of the read, when the verdict is CUT
+        self.has_said_fatal = False  # to the client: it is about to close the connection
         self.is_at_answer = True  # the next message begins the answer to the oldest request
         self.status: int = codes.STATUS_IDLE  # of the transaction, by the last ReadyForQuery
         self.swallowing = 0  # queries of our own whose answers come before the client's
@@ -210,6 +212,7 @@ class ServerSession(OwnQueries):
             else:
                 after = whole_end(data, pos, NEEDED_WHOLE if client.rewriter is None else ALL)
                 if after == 0:
+                    self.is_at_answer = pos == answer_start
                     return self._hold(data, pieces, start, pos)
                 change = self._attend(data, pos, after, client, pos == answer_start)
             if client.rewriter is not None and owed and IS_UNSENT[owed[0]]:
@@ -299,6 +302,7 @@ class ServerSession(OwnQueries):
         """Take an ErrorResponse; return a better one, if there is."""
         rewriter, owed = client.rewriter, client.owed
         better = None
+        self.has_said_fatal = interest.FATAL in message
         if (
             rewriter is not None
             and interest.STALE_PLAN in message
@@ -326,6 +330,5 @@ class ServerSession(OwnQueries):
         """Keep what stands at `pos` until it is whole; relay what stands before it."""
         self.tail = data[pos:]
         self.body_left = 0
-        self.is_at_answer = False
         self.cut = b"".join([*(pieces or ()), data[start:pos]])
         return CUT

@@ -87,7 +87,7 @@ CLIENT_MOVES: Final[dict[ClientState, frozenset[ClientState]]] = {
 
 SERVER_MOVES: Final[dict[ServerState, frozenset[ServerState]]] = {
     _S.LOGIN: frozenset({_S.IDLE, _S.CLOSED}),
-    _S.IDLE: frozenset({_S.ACTIVE, _S.USED, _S.TESTED, _S.CLOSED}),
+    _S.IDLE: frozenset({_S.ACTIVE, _S.USED, _S.CLOSED}),
     _S.ACTIVE: frozenset({_S.IDLE, _S.TESTED, _S.BEING_CANCELED, _S.CLOSED}),
     _S.USED: frozenset({_S.TESTED, _S.CLOSED}),
     _S.TESTED: frozenset({_S.IDLE, _S.CLOSED}),

@@ -91,7 +91,7 @@ def connect(
     admission = Admission(
         user="root",
         database=host.registry.console,
-        pool=None,
+        is_console=True,
         challenge=Challenge(Method.TRUST, "root"),
         wishes=(),
         application_name="psql",

@@ -57,13 +57,14 @@ class Door:
 # --- where to ---
 
 
-def test_a_known_user_is_admitted_to_the_pool_of_the_database() -> None:
+def test_a_known_user_is_admitted_to_the_database_and_leaves_no_trace_yet() -> None:
     door = Door()
 
     admission = door.admit()
 
     assert (admission.user, admission.database.name) == ("alice", "app")
-    assert admission.pool is door.registry.pool_for(admission.database, "alice")
+    assert not admission.is_console
+    assert not door.registry.pools
 
 
 def test_without_a_database_the_user_names_it() -> None:
@@ -119,7 +120,7 @@ def test_max_client_conn_counts_clients() -> None:
 def test_admins_are_admitted_to_the_console_without_a_pool() -> None:
     admission = Door(admin_users=("alice",)).admit(database="pgbouncer")
 
-    assert (admission.pool, admission.is_stats_user) == (None, False)
+    assert (admission.is_console, admission.is_stats_user) == (True, False)
 
 
 def test_stats_users_may_only_look() -> None:

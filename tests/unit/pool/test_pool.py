@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from pgpool_lite.config import PoolMode
-from pgpool_lite.pool.pool import ClientList, Pool, ServerList
+from pgpool_lite.pool.pool import Pool, ServerList
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState, ServerState
@@ -288,7 +289,7 @@ class CountingServers(ServerList):
             yield server
 
 
-class CountingClients(ClientList):
+class CountingClients(OrderedDict[ClientSession, None]):
     """A list of clients that counts how often an entry is touched."""
 
     touched = 0
@@ -322,6 +323,7 @@ def _counting_pool(size: int) -> Pool:
     # The hot lists have second names in the pool, so both are replaced before anybody comes.
     pool._idle = pool.servers[ServerState.IDLE] = CountingServers()
     pool._active = pool.servers[ServerState.ACTIVE] = CountingServers()
-    pool._waiting = pool.clients[ClientState.WAITING] = CountingClients()
+    waiting = CountingClients()
+    pool._waiting = pool.clients[ClientState.WAITING] = waiting
     add_servers(pool, size)
     return pool

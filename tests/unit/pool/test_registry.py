@@ -69,6 +69,7 @@ def test_the_fallback_makes_a_database_once() -> None:
     database = registry.find_database("new", 0.0)
 
     assert (database.name, database.is_auto, database.settings.dbname) == ("new", True, "new")
+    registry.pool_for(database, "alice")
     assert registry.find_database("new", 1.0) is database
 
 
@@ -247,7 +248,9 @@ def test_reload_forgets_keys_caught_from_logins() -> None:
     registry.scram_keys["alice"] = ScramKeys(b"c", b"s")
 
     registry.reload(make_config(APP), 1.0)
+    assert set(registry.scram_keys) == {"alice"}
 
+    registry.reload(replace(make_config(APP), secrets={"alice": "another"}), 1.0)
     assert registry.scram_keys == {}
 
 

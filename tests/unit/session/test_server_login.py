@@ -152,7 +152,6 @@ def test_promise_7_a_secret_that_cannot_answer_says_what_to_change(
     with pytest.raises(ServerRefusedLogin, match="wrong password type") as caught:
         Driver(ServerCredentials("alice", "app", secret))([asked])
 
-    assert caught.value.is_refusal
     assert "auth_file" in caught.value.hint
 
 
@@ -227,7 +226,7 @@ def test_a_server_that_is_starting_up_does_not_refuse() -> None:
     with pytest.raises(ServerLoginFailed) as caught:
         Driver()([ErrorResponse("starting up", severity="FATAL", sqlstate="57P03")])
 
-    assert not caught.value.is_refusal
+    assert not isinstance(caught.value, ServerRefusedLogin)
 
 
 def test_a_refusal_without_words_has_some() -> None:
