@@ -3,8 +3,8 @@
     async with Pooler("postgresql://postgres@127.0.0.1/app", pool_size=5) as pooler:
         connection = await asyncpg.connect(pooler.dsn)
 
-It runs in the caller's event loop and ends with the block. It is the same `Runtime` that the command
-line runs, so what a test sees is what runs in front of a database.
+It runs in the caller's event loop and ends with the block. It is the same `Runtime` that the
+command line runs, so what a test sees is what runs in front of a database.
 """
 
 from __future__ import annotations

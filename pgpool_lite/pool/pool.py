@@ -5,8 +5,9 @@ call nothing that could wait.
 
 A `Pool` owns the lists in which its connections stand; being in a list *is* being in that state.
 `_move` and `_move_client` change both and look every move up in `session.states`; only the hot pair
-does the same by hand, between IDLE and ACTIVE. Policy is two lines, both in `_hand_over` and `link`: the idle server that was
-released last goes out first, and the client that waits longest is served first.
+does the same by hand, between IDLE and ACTIVE. Policy is two lines, both in `_hand_over` and
+`link`: the idle server that was released last goes out first, and the client that waits longest is
+served first.
 
 The pool decides and never acts: it returns who is to go on, and leaves in a server's `state` what
 has become of it. Opening, sending and closing are the runtime's.
