@@ -111,14 +111,15 @@ def _add_dev(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _serve(options: argparse.Namespace) -> int:
-    config = _configuration(options)
+    keywords = _keywords(options)
+    config = _configuration(options, keywords)
     open_log(config.settings, is_quiet=options.quiet)
     raise_descriptor_limit()
-    return _run(_serve_until_stopped(config, is_quiet=options.quiet))
+    return _run(_serve_until_stopped(config, keywords, is_quiet=options.quiet))
 
 
-def _configuration(options: argparse.Namespace) -> Config:
-    """Return what the arguments describe; raises ConfigError."""
+def _keywords(options: argparse.Namespace) -> dict[str, object]:
+    """Return the settings that the arguments name; raises ConfigError."""
     if (options.file is None) == (options.to is None):
         raise ConfigError("name a configuration file, or a server with --to (and not both)")
     keywords: dict[str, object] = dict(_key_and_value(item) for item in options.set)
@@ -129,6 +130,11 @@ def _configuration(options: argparse.Namespace) -> Config:
     listen = options.listen or ("127.0.0.1:6543" if options.to else None)
     if listen is not None:
         keywords["listen_addr"], keywords["listen_port"] = _host_and_port(listen)
+    return keywords
+
+
+def _configuration(options: argparse.Namespace, keywords: dict[str, object]) -> Config:
+    """Return what the arguments describe; raises ConfigError."""
     if options.to is not None:
         return config_for_url(options.to, **{"unix_socket_dir": "", **keywords})
     config = load(options.file)
@@ -149,8 +155,10 @@ def _host_and_port(listen: str) -> tuple[str, int]:
     return host.strip("[]") or "*", int(port)
 
 
-async def _serve_until_stopped(config: Config, *, is_quiet: bool) -> int:
-    runtime = Runtime(config)
+async def _serve_until_stopped(
+    config: Config, overrides: dict[str, object], *, is_quiet: bool
+) -> int:
+    runtime = Runtime(config, overrides=overrides)
     await runtime.start()
     _handle_signals(runtime, is_quiet=is_quiet)
     LOGGER.info("process up: %s", VERSION_TEXT)

@@ -210,7 +210,7 @@ def _client_status(
     local_addr, local_port = client.connection.own_address
     return ClientStatus(
         id=client.id,
-        user=pool.user,
+        user=client.user or pool.user,
         database=pool.database.name,
         state="idle" if state == "active" and client.server is None else state,
         addr=addr,

@@ -128,7 +128,13 @@ class Pool:
         """
         client = server.client
         if client is not None and client.xact_started_at:
-            self._note_end(client, now)
+            counters = self.counters
+            counters.xact_time += now - client.xact_started_at
+            client.xact_started_at = 0.0
+            if client.query_started_at:
+                counters.query_time += now - client.query_started_at
+                client.query_started_at = 0.0
+            client.requested_at = now
         if (
             self._is_plain
             and now < server.retires_at
@@ -153,16 +159,6 @@ class Pool:
         counters.server_assignment_count += 1
         counters.query_count += 1
         counters.xact_count += 1
-
-    def _note_end(self, client: ClientSession, now: float) -> None:
-        """Count the time that a transaction has taken, and its last query."""
-        counters = self.counters
-        counters.xact_time += now - client.xact_started_at
-        client.xact_started_at = 0.0
-        if client.query_started_at:
-            counters.query_time += now - client.query_started_at
-            client.query_started_at = 0.0
-        client.requested_at = now
 
     def _release_carefully(self, server: ServerSession, now: float) -> ClientSession | None:
         """Release a server that something is to be asked of, or that may not be used again."""

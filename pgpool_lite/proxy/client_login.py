@@ -133,6 +133,7 @@ class ClientLoginConnection(asyncio.Protocol):
             admission.wishes,
             self.connected_at,
         )
+        session.user = admission.user
         self._session = session
         self._early = self._login.rest
         session.connection = self

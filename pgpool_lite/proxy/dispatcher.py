@@ -183,7 +183,10 @@ class Dispatcher:
             pool.remove_server(abandoned)
             self._close_socket(abandoned, pool, "client disconnect while server was not ready")
             self.replenish(pool)
-        connection.transport.close()
+        if connection.is_congested:
+            connection.transport.abort()  # it would never read what it is still to be sent
+        else:
+            connection.transport.close()
         self.on_change()
 
     # --- servers go ---

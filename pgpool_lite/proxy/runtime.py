@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from pgpool_lite.config import Config, Settings, load, reload_settings
+from pgpool_lite.config import Config, Settings, load, reload_settings, with_keywords
 from pgpool_lite.console.controls import ShutdownMode
 from pgpool_lite.errors import LimitReached, ServerError
 from pgpool_lite.pool.admission import Admission, Doorkeeper
@@ -33,8 +33,17 @@ from pgpool_lite.session.states import ClientState
 class Runtime(Administration):
     """A pooler that runs: everything that lives from `start` to `stop`."""
 
-    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
-        """Prepare to run `config`; nothing is opened yet."""
+    def __init__(
+        self,
+        config: Config,
+        clock: Callable[[], float] = time.monotonic,
+        overrides: Mapping[str, object] | None = None,
+    ) -> None:
+        """Prepare to run `config`; nothing is opened yet.
+
+        `overrides` are settings that win over the file, at RELOAD too: the command line's.
+        """
+        self._overrides = dict(overrides or {})
         self.clock = clock
         self.registry = Registry(config, clock())
         self.doorkeeper = Doorkeeper(self.registry)
@@ -155,7 +164,7 @@ class Runtime(Administration):
             settings, kept = reload_settings(config.settings, fresh.settings)
             for key in kept:
                 LOGGER.warning("%s can be changed by a restart only", key)
-            config = replace(fresh, settings=settings)
+            config = replace(fresh, settings=with_keywords(settings, self._overrides))
         self.registry.reload(config, self.clock())
         self.dispatcher.sweep()
 

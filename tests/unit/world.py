@@ -63,6 +63,9 @@ class FakeTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self._is_closing
 
+    def abort(self) -> None:
+        self.close()
+
     def close(self) -> None:
         self._is_closing = True
 
