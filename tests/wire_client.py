@@ -147,7 +147,9 @@ class WireClient:
 
     async def send_in_pieces(self, data: bytes, size: int) -> None:
         """Send `data` in writes of `size` bytes, each a segment of its own on the network."""
-        raw: socket.socket = self._writer.get_extra_info("socket")
+        raw: socket.socket | None = self._writer.get_extra_info("socket")
+        if raw is None:  # the other side was faster
+            return
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for pos in range(0, len(data), size):
             await self.send(data[pos : pos + size])
@@ -291,7 +293,9 @@ class WireClient:
 
     async def abort(self) -> None:
         """Leave as a killed process does: with a TCP RST and no Terminate."""
-        raw: socket.socket = self._writer.get_extra_info("socket")
+        raw: socket.socket | None = self._writer.get_extra_info("socket")
+        if raw is None:  # the other side was faster
+            return
         # Linger on, for zero seconds: closing then discards what is unsent and resets.
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()

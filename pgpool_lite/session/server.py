@@ -253,8 +253,8 @@ class ServerSession(OwnQueries):
             if IS_REQUEST[answered]:
                 if answered == codes.QUERY:
                     self.statements.unnamed = None  # a Query takes it away
-                while owed and IS_COPY_END[owed[0]]:
-                    del owed[0]  # its copy never opened, or is over
+                    while owed and IS_COPY_END[owed[0]]:
+                        del owed[0]  # its copy never opened, or is over
                 return
         if not self.close_reason:
             raise ServerProtocolError("server sent ReadyForQuery that nobody asked for")
@@ -309,17 +309,20 @@ class ServerSession(OwnQueries):
             and interest.STALE_PLAN_ROUTINE in message
         ):
             rewriter.plan_is_stale()
-        if owed and IS_IN_SEGMENT[owed[0]]:
-            better = rewriter.failed(message) if rewriter is not None else None
-            client.fail_segment()
-        elif rewriter is not None:
-            rewriter.failed_plain(is_first_answer=is_first_answer)
-        if self.copying_in:
+        is_in_segment = bool(owed) and IS_IN_SEGMENT[owed[0]]
+        if rewriter is not None:
+            if is_in_segment:
+                better = rewriter.failed(message)
+            else:
+                rewriter.failed_plain(is_first_answer=is_first_answer)
+        if self.copying_in:  # its marks come off first: a failed segment takes them along
             self.copying_in = False
             if not client.end_copy(failed=True):
                 # Had the error struck before the server read that Sync, it will be answered after
                 # all. Rely on counting no more: end with this transaction.
                 self.close_reason = "COPY failed while a Sync was in flight"
+        if is_in_segment:
+            client.fail_segment()
         if rewriter is not None and better is None:
             better = explain_deallocate(message, rewriter.book)
         if client.names_pass:
