@@ -151,6 +151,23 @@ def test_a_pipeline_before_the_copy_keeps_its_answers() -> None:
     assert pair.server(ReadyForQuery()).is_settled
 
 
+def test_promise_3_two_pipelined_copies_keep_their_marks_apart() -> None:
+    one = EXTENDED_COPY + CopyDone() + Sync()
+    pair = Pair().client(one, one, Query("SELECT 1"))
+
+    assert pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery()).owed == "cSQ"
+    assert pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery()).owed == "Q"
+
+
+def test_promise_3_a_copy_given_up_keeps_the_answers_of_what_is_behind_it() -> None:
+    pair = Pair().client(EXTENDED_COPY, Flush()).server(BOUND, CopyInResponse)
+    pair.client(CopyFail("no"), Sync(), Sync(), Query("SELECT 1"))
+
+    pair.server(ErrorResponse("COPY from stdin failed"), ReadyForQuery())
+
+    assert (pair.owed, pair.server_session.close_reason) == ("SQ", "")
+
+
 def test_an_extended_copy_that_fails_before_the_client_knows_is_settled_by_its_last_sync() -> None:
     pair = Pair().client(EXTENDED_COPY, Flush()).server(BOUND, CopyInResponse)
     pair.client(CopyData(b"x\n")).server(BROKEN).client(CopyDone(), Sync())
