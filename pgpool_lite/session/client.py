@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import ServerError
 from pgpool_lite.session.connection import ClientSide
-from pgpool_lite.session.entries import IS_COPY_END
+from pgpool_lite.session.entries import IS_COPY_END, SEGMENT_COPY_END
 from pgpool_lite.session.meaning import (
     COPY_END,
     EXTENDED,
@@ -206,7 +206,7 @@ class ClientSession:
             elif pos == start and not linked and self.state is not _WAITING:
                 start = after  # a late COPY message, or a Flush of nothing
             elif meaning == COPY_END:
-                owed.append(message_type)
+                owed.append(SEGMENT_COPY_END if self.unsynced else message_type)
             pos = after
         self.body_left = pos - end
         self.dropping = start == pos > end
@@ -227,9 +227,15 @@ class ClientSession:
 
     def _note_segment(self, data: bytes, pos: int, end: int) -> None:
         """List the messages of a segment one by one, for want of a Sync that answers for all."""
+        owed = self.owed
+        while owed and owed[-1] == SEGMENT_COPY_END:
+            del owed[-1]  # listed below, in its place
         while end - pos >= codes.HEADER_SIZE:
-            if MEANINGS[data[pos]] == EXTENDED:
-                self.owed.append(data[pos])
+            meaning = MEANINGS[data[pos]]
+            if meaning == EXTENDED:
+                owed.append(data[pos])
+            elif meaning == COPY_END:
+                owed.append(SEGMENT_COPY_END)
             pos += 1 + int(_LENGTH(data, pos + 1)[0])
 
     def _continue(self, data: bytes) -> int:

@@ -7,6 +7,8 @@ the rewriter adds, and what it must be able to undo, has a letter that is no fro
       not sent, and its answer made up FAKE_PARSE, FAKE_CLOSE
       sent, with something to undo     NAMED_PARSE, EXPLAINED, REFUSED
       no message at all                MARK, only something to undo
+      CopyDone or CopyFail in an open segment, which no Query before it may take off
+                                       SEGMENT_COPY_END
 
 Entries are taken off from the left, as answers come. CopyDone and CopyFail stand as marks between
 the others, because they decide which Syncs a copy has swallowed.
@@ -26,6 +28,7 @@ FAKE_CLOSE: Final = ord("3")
 REFUSED: Final = ord("!")  # a Bind that is sure to fail, sent in place of what we refuse
 EXPLAINED: Final = ord("?")  # a Bind or Describe that will probably fail; we can say why
 MARK: Final = ord("m")
+SEGMENT_COPY_END: Final = ord("e")
 
 _IN_SEGMENT: Final = (
     codes.PARSE,
@@ -52,7 +55,9 @@ def _table(*entries: int) -> bytes:
 IS_IN_SEGMENT: Final = _table(*_IN_SEGMENT)
 #: Entries that a ReadyForQuery takes off; on its way to one it passes over marks.
 IS_REQUEST: Final = _table(codes.QUERY, codes.SYNC, codes.FUNCTION_CALL)
-IS_COPY_END: Final = _table(codes.COPY_DONE, codes.COPY_FAIL)
+IS_COPY_END: Final = _table(codes.COPY_DONE, codes.COPY_FAIL, SEGMENT_COPY_END)
+#: Marks that a Query before them takes off; a segment's own marks stay for its copy.
+IS_LATE_COPY_END: Final = _table(codes.COPY_DONE, codes.COPY_FAIL)
 #: Entries that the server is not asked for: their answers are made up, or there is none.
 IS_UNSENT: Final = _table(FAKE_PARSE, FAKE_CLOSE, MARK)
 IS_SWALLOWED: Final = _table(OWN_PARSE, OWN_CLOSE)

@@ -24,6 +24,7 @@ from pgpool_lite.session.entries import (
     IS_SWALLOWED,
     IS_UNSENT,
     REFUSED,
+    SEGMENT_COPY_END,
 )
 from pgpool_lite.session.statements import Statement
 from pgpool_lite.wire import backend, codes
@@ -87,7 +88,7 @@ class Outstanding:
 
     def note_copy_end(self, message_type: int) -> None:
         """List a CopyDone or CopyFail, a mark between the others."""
-        self.entries.append(message_type)
+        self.entries.append(SEGMENT_COPY_END if self._session.unsynced else message_type)
         self.is_plain = False
 
     def end_segment(self, message_type: int, *, is_whole: bool) -> None:

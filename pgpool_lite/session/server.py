@@ -28,8 +28,8 @@ from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
 from pgpool_lite.session.connection import ServerSide
 from pgpool_lite.session.entries import (
     ANSWERED_BY,
-    IS_COPY_END,
     IS_IN_SEGMENT,
+    IS_LATE_COPY_END,
     IS_REQUEST,
     IS_UNSENT,
 )
@@ -253,7 +253,7 @@ class ServerSession(OwnQueries):
             if IS_REQUEST[answered]:
                 if answered == codes.QUERY:
                     self.statements.unnamed = None  # a Query takes it away
-                    while owed and IS_COPY_END[owed[0]]:
+                    while owed and IS_LATE_COPY_END[owed[0]]:
                         del owed[0]  # its copy never opened, or is over
                 return
         if not self.close_reason:

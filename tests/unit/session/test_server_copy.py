@@ -155,7 +155,7 @@ def test_promise_3_two_pipelined_copies_keep_their_marks_apart() -> None:
     one = EXTENDED_COPY + CopyDone() + Sync()
     pair = Pair().client(one, one, Query("SELECT 1"))
 
-    assert pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery()).owed == "cSQ"
+    assert pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery()).owed == "eSQ"
     assert pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery()).owed == "Q"
 
 
@@ -209,3 +209,20 @@ def test_promise_2_a_copy_that_fails_before_its_sync_is_read_is_answered_twice()
     pair.server(ErrorResponse("the trigger said no"), ReadyForQuery())
 
     assert pair.server_session.close_reason
+
+
+def test_promise_2_a_query_leaves_the_marks_of_the_copies_behind_it() -> None:
+    one = EXTENDED_COPY + CopyDone() + Sync()
+    pair = Pair().client(Query("SELECT 1"), one, one, Query("SELECT 2"))
+    pair.server(CommandComplete("SELECT 1"), ReadyForQuery())
+
+    pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery())
+    pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery())
+
+    assert (pair.owed, pair.is_settled) == ("Q", False)
+
+
+def test_a_copy_whose_sync_comes_in_a_later_read_is_settled() -> None:
+    pair = Pair().client(EXTENDED_COPY + CopyDone()).client(Sync())
+
+    assert pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery()).is_settled
