@@ -35,6 +35,16 @@ _BAD_OPTIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a client comes from, as far as its socket can tell."""
+
+    #: Host and port of the client; ("unix", 0) on a Unix socket.
+    address: tuple[str, int]
+    #: It came by a Unix socket, from a process of the user that runs this one.
+    is_own_user: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """What admission has found out about a client that may try to prove itself."""
 
@@ -59,16 +69,22 @@ class Doorkeeper:
         self._process_key = secrets.token_bytes(32)
         self._derived: dict[tuple[str, str, int], ScramSecret] = {}
 
-    def admit(self, startup: StartupMessage, address: tuple[str, int], now: float) -> Admission:
+    def admit(self, startup: StartupMessage, origin: Origin, now: float) -> Admission:
         """Answer whether a client may come in; raises LoginRejected or LimitReached if not."""
         settings = self._registry.config.settings
-        wishes, application_name = self._read_parameters(startup, settings, address)
+        wishes, application_name = self._read_parameters(startup, settings, origin.address)
         user = startup.parameters.get("user", "")
         if not user:
             raise LoginRejected("no username supplied")
         if len(user.encode("utf-8", "surrogateescape")) > MAX_USER_NAME:
             raise LoginRejected("username too long")
         name = startup.parameters.get("database") or user
+        if name == CONSOLE and user == CONSOLE and origin.is_own_user:
+            # PgBouncer's way in for whoever started it: no list of users, no password.
+            challenge = Challenge(Method.TRUST, user)
+            return Admission(
+                user, self._registry.console, True, challenge, wishes, application_name
+            )
         if name == CONSOLE:
             return self._admit_to_console(user, settings, wishes, application_name)
         database = self._registry.find_database(name, now)

@@ -8,16 +8,17 @@ is on the hot path, and nothing of it stays in memory once the client is in.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from typing import TYPE_CHECKING
 
 from pgpool_lite.config import PoolMode
 from pgpool_lite.errors import ClientError, ClientProtocolError, LimitReached
-from pgpool_lite.pool.admission import Admission, reject_unreported
+from pgpool_lite.pool.admission import Admission, Origin, reject_unreported
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.dispatcher import cached_failure
-from pgpool_lite.proxy.sockets import own_address, peer_address
+from pgpool_lite.proxy.sockets import own_address, peer_address, peer_uid
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.client_login import ClientLogin, Step
 from pgpool_lite.session.server import ServerSession
@@ -100,12 +101,15 @@ class ClientLoginConnection(asyncio.Protocol):
         startup = self._login.startup
         assert startup is not None
         runtime = self._runtime
-        self._admission = runtime.doorkeeper.admit(startup, self.address, runtime.clock())
+        self._admission = runtime.doorkeeper.admit(startup, self._origin(), runtime.clock())
         runtime.log.login_attempt(
             self.id, self._admission.database.name, self._admission.user, self.address
         )
         self._login.challenge(self._admission.challenge)
         return self._login.receive(b"")
+
+    def _origin(self) -> Origin:
+        return Origin(self.address, is_own_user=peer_uid(self._transport) == os.getuid())
 
     def _cancel(self) -> None:
         key = self._login.cancel_key

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from struct import Struct
+from typing import Final
 
 from pgpool_lite.config import Settings
+
+#: What Linux tells of a Unix socket's peer: process, user, group. unix(7), SO_PEERCRED.
+_UCRED: Final = Struct("3i")
 
 
 def peer_address(transport: asyncio.Transport) -> tuple[str, int]:
@@ -23,6 +28,16 @@ def _address(transport: asyncio.Transport, end: str) -> tuple[str, int]:
     if isinstance(name, tuple) and len(name) >= 2:
         return str(name[0]), int(name[1])
     return "unix", 0
+
+
+def peer_uid(transport: asyncio.Transport) -> int | None:
+    """Return the user id of the process at the other end of a Unix socket; None for any other."""
+    peer_socket = transport.get_extra_info("socket")
+    if peer_socket.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
+        return None
+    size = _UCRED.size
+    _, uid, _ = _UCRED.unpack(peer_socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return int(uid)
 
 
 def keep_alive(transport: asyncio.Transport, settings: Settings) -> None:

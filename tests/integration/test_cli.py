@@ -202,6 +202,8 @@ async def test_serve_a_file_through_a_unix_socket(
     url = f"postgresql://postgres@/app?host={tmp_path}&port={serving.port}"
     assert sockets_in(tmp_path) == [f".s.PGSQL.{serving.port}"]
     assert await ask(url, "SELECT 1") == 1
+    console = f"postgresql://pgbouncer@/pgbouncer?host={tmp_path}&port={serving.port}"
+    assert str(await ask(console, "SHOW VERSION")).startswith("pgpool_lite")
     serving.send_signal(signal.SIGQUIT)
     assert await serving.exit_code() == 0
     assert sockets_in(tmp_path) == []

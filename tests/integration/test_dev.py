@@ -31,10 +31,12 @@ with Cluster(find_binaries(sys.argv[1])) as cluster:
 """
 
 RUN_DEV = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from pgpool_lite.dev.command import DevOptions, run_dev
 
+# Whoever runs the tests under nohup ignores it, which children inherit, and which `dev` respects.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 postgres, port, data = sys.argv[1], int(sys.argv[2]), [Path(name) for name in sys.argv[3:]]
 options = DevOptions(postgres, *data, port=port, session_port=0)
 sys.exit(asyncio.run(run_dev(options)))

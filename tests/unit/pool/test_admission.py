@@ -12,6 +12,7 @@ from pgpool_lite.pool.admission import (
     MAX_USER_NAME,
     Admission,
     Doorkeeper,
+    Origin,
     reject_unreported,
 )
 from pgpool_lite.pool.registry import Registry
@@ -30,11 +31,12 @@ SECRETS = {
     "bob": hash_md5("bob-secret", "bob"),
     "carol": SCRAM_SECRET.encode(),
 }
-ADDRESS = ("10.0.0.7", 50508)
 
 
 class Door:
     """A doorkeeper whose registry a test can look at."""
+
+    origin = Origin(("10.0.0.7", 50508))
 
     def __init__(self, **settings: object) -> None:
         changed: Settings = replace(
@@ -48,7 +50,7 @@ class Door:
     def admit(self, **parameters: str) -> Admission:
         """Let alice in at app, or whoever the parameters say."""
         startup = StartupMessage(PROTOCOL_3_0, {"user": "alice", "database": "app", **parameters})
-        return self.keeper.admit(startup, ADDRESS, 0.0)
+        return self.keeper.admit(startup, self.origin, 0.0)
 
     def wishes(self, **parameters: str) -> dict[str, str]:
         return self.registry.tracked.named(self.admit(**parameters).wishes)
@@ -132,6 +134,19 @@ def test_nobody_else_is_admitted_to_the_console() -> None:
         Door(admin_users=("bob",)).admit(database="pgbouncer")
 
     assert caught.value.detail == 'User "alice" is in neither admin_users nor stats_users.'
+
+
+def test_whoever_runs_the_pooler_gets_to_its_console_by_the_unix_socket() -> None:
+    door = Door()
+    with pytest.raises(LoginRejected, match="not allowed"):
+        door.admit(user="pgbouncer", database="pgbouncer")
+    door.origin = Origin(("unix", 0), is_own_user=True)
+    admission = door.admit(user="pgbouncer", database="pgbouncer")
+
+    assert (admission.is_console, admission.is_stats_user) == (True, False)
+    assert admission.challenge.method is Method.TRUST
+    with pytest.raises(LoginRejected, match="not allowed"):
+        door.admit(user="alice", database="pgbouncer")
 
 
 def test_admins_get_to_the_console_although_the_pooler_is_full() -> None:
