@@ -42,6 +42,12 @@ class Origin:
     address: tuple[str, int]
     #: It came by a Unix socket, from a process of the user that runs this one.
     is_own_user: bool = False
+    #: What it sends travels by TLS.
+    is_encrypted: bool = False
+    #: Common name in its certificate, which client_tls_ca_file has vouched for; "" without one.
+    certificate_name: str = ""
+    #: DNS names in the same certificate's subjectAltName.
+    certificate_alternatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
