@@ -48,7 +48,12 @@ from pgpool_lite.session.meaning import (
 from pgpool_lite.session.outstanding import Outstanding
 from pgpool_lite.session.refusals import StatementRules
 from pgpool_lite.session.renaming import CHANGED, KEEP, MORE, Renaming
-from pgpool_lite.session.statements import ClientStatements, ParseCounters, StatementRegistry
+from pgpool_lite.session.statements import (
+    ClientStatements,
+    ParseCounters,
+    ServerStatements,
+    StatementRegistry,
+)
 from pgpool_lite.session.usual import take_usual
 from pgpool_lite.wire import codes
 
@@ -254,11 +259,12 @@ class Rewriter:
         for statement in self._renaming.used:
             self._registry.renew(statement)
 
-    def deallocated_all(self) -> None:
+    def deallocated_all(self, server_book: ServerStatements) -> None:
         """Note that the server has dropped all named statements: DEALLOCATE ALL, DISCARD ALL.
 
-        What was prepared by messages in flight behind it stays.
+        What was prepared by messages in flight behind it stays. `server_book` is that server's:
+        the Query may have taken the short cut, past `rewrite`.
         """
         later = self._outstanding.changed_in_flight()
         self.book.clear(later)
-        self._renaming.server_book.clear(later)
+        server_book.clear(later)

@@ -287,7 +287,10 @@ class ServerSession(OwnQueries):
         message_type = data[pos]
         if message_type == codes.COMMAND_COMPLETE:
             if data.startswith(interest.TAGS_OF_ALL, pos):
-                (rewriter or self.statements).deallocated_all()
+                if rewriter is not None:
+                    rewriter.deallocated_all(self.statements)
+                else:
+                    self.statements.clear()
             if self.copying_in:
                 self.copying_in = False
                 client.end_copy(failed=False)

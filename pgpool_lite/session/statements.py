@@ -230,10 +230,6 @@ class ServerStatements:
         """Return the statement that was not used for longest."""
         return next(iter(self.held))
 
-    def deallocated_all(self) -> None:
-        """Forget everything: a client whose names pass said DEALLOCATE ALL or DISCARD ALL."""
-        self.clear()
-
     def clear(self, kept: Collection[bytes | Statement] = ()) -> None:
         """Forget all but `kept`: DEALLOCATE ALL, DISCARD ALL, or the server is closed."""
         for statement in [statement for statement in self.held if statement not in kept]:
