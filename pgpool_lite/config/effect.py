@@ -22,13 +22,11 @@ _AUTH_METHOD = "the auth_type it belongs to is not supported"
 _BUFFERS = "asyncio sizes its own buffers"
 _RESERVE = "pools have no reserve; raise default_pool_size"
 _DNS = "host names are resolved by the operating system, at each connection"
-_SYSLOG = "the log goes to logfile and standard error only"
 _SOCKET = "the operating system's default is used"
 _WINDOWS = "there is no Windows service"
 _IDLE_POOLS = "pools and automatic databases are kept"
 _SERVER_LIMIT = "servers are limited per pool only, by default_pool_size and pool_size"
 _CLIENT_LIMIT = "clients are limited all together only, by max_client_conn"
-_PROCESS = "the process is started and watched by whoever runs it"
 
 # Key, and why it does nothing.
 NOT_IN_EFFECT: Mapping[str, str] = {
@@ -59,7 +57,6 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "max_packet_size": "messages of any size are streamed through",
     "max_user_connections": _SERVER_LIMIT,
     "peer_id": "cancel requests are not forwarded to other processes",
-    "pidfile": _PROCESS,
     "pkt_buf": _BUFFERS,
     "pool_idle_timeout": _IDLE_POOLS,
     "reserve_pool_size": _RESERVE,
@@ -74,15 +71,9 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "server_tls_key_file": _TLS_SERVER,
     "server_tls_protocols": _TLS_SERVER,
     "server_tls_sslmode": _TLS_SERVER,
-    "so_reuseport": "one process listens alone",
-    "syslog": _SYSLOG,
-    "syslog_facility": _SYSLOG,
-    "syslog_ident": _SYSLOG,
     "tcp_defer_accept": _SOCKET,
     "tcp_socket_buffer": _SOCKET,
     "tcp_user_timeout": _SOCKET,
-    "unix_socket_group": _SOCKET,
-    "user": _PROCESS,
 }
 
 # The same for keys of a [databases] entry.

@@ -127,6 +127,8 @@ class ClientLoginConnection(asyncio.Protocol):
             self._runtime.open_console(self._transport, admission, self.id, self._login.rest)
             return
         try:
+            if self._runtime.is_shutting_down:
+                raise LimitReached("pooler is shutting down")
             self._runtime.doorkeeper.check_limits()
         except ClientError as error:
             self.refuse(error)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +35,11 @@ class Doorway:
     def __init__(self, clock: Callable[[], float]) -> None:
         """Listen nowhere yet."""
         self._clock = clock
-        self._servers: list[asyncio.Server] = []
-        self._socket_paths: list[Path] = []
+        #: Listening servers; those on Unix sockets stay for the console during a shutdown.
+        self._tcp_servers: list[asyncio.Server] = []
+        self._unix_servers: list[asyncio.Server] = []
+        #: Our Unix socket's file, and its number: another process may have put its own there.
+        self._socket_file: tuple[Path, int] | None = None
         self._arriving: dict[ClientLoginConnection, float] = {}
         self._descriptor_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._was_full = False
@@ -42,55 +47,120 @@ class Doorway:
         self.address: tuple[str, int] | None = None
 
     async def open(
-        self, settings: Settings, make_client: Callable[[], ClientLoginConnection]
+        self,
+        settings: Settings,
+        make_client: Callable[[], ClientLoginConnection],
+        passed: Sequence[socket.socket] = (),
     ) -> None:
-        """Listen where the settings say; raises ConfigError naming the address that cannot be."""
-        loop = asyncio.get_running_loop()
+        """Listen where the settings say, or on sockets that a service manager has passed on.
+
+        Of several addresses those that work are enough, as in PgBouncer; raises ConfigError naming
+        the first address if none does.
+        """
+        if passed:
+            await self._adopt(passed, settings, make_client)
+            return
+        failures: list[ConfigError] = []
         for host in settings.listen_addr:
             try:
-                server = await loop.create_server(
-                    make_client,
-                    None if host == "*" else host,
-                    settings.listen_port,
-                    backlog=settings.listen_backlog,
-                )
-            except OSError as error:
-                raise ConfigError(
-                    f"cannot listen on {host}:{settings.listen_port}: {_reason(error)}"
-                ) from error
-            self._servers.append(server)
-            for listening in server.sockets:
-                name = listening.getsockname()
-                self.address = self.address or (name[0], name[1])
-                LOGGER.info("listening on %s:%s", name[0], name[1])
+                await self._open_tcp(host, settings, make_client)
+            except ConfigError as error:
+                failures.append(error)
+        if failures and not self._tcp_servers:
+            raise failures[0]
+        for failure in failures:
+            LOGGER.warning("%s", failure.message)
         if settings.unix_socket_dir:
             await self._open_unix(settings, make_client)
+        if not self._tcp_servers and not self._unix_servers:
+            raise ConfigError("nowhere to listen on", key="listen_addr")
+
+    async def _open_tcp(
+        self, host: str, settings: Settings, make_client: Callable[[], ClientLoginConnection]
+    ) -> None:
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                make_client,
+                None if host == "*" else host,
+                settings.listen_port,
+                backlog=settings.listen_backlog,
+                reuse_port=settings.so_reuseport or None,
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{settings.listen_port}: {_reason(error)}"
+            ) from error
+        self._take(server)
+
+    async def _adopt(
+        self,
+        passed: Sequence[socket.socket],
+        settings: Settings,
+        make_client: Callable[[], ClientLoginConnection],
+    ) -> None:
+        if settings.listen_addr:
+            LOGGER.warning("sockets passed from service manager, listen_addr ignored")
+        loop, backlog = asyncio.get_running_loop(), settings.listen_backlog
+        for each in passed:
+            if each.family == socket.AF_UNIX:
+                server = await loop.create_unix_server(make_client, sock=each, backlog=backlog)
+                self._unix_servers.append(server)
+                LOGGER.info("socket passed from service manager (unix:%s)", each.getsockname())
+            else:
+                self._take(await loop.create_server(make_client, sock=each, backlog=backlog))
+
+    def _take(self, server: asyncio.Server) -> None:
+        self._tcp_servers.append(server)
+        for listening in server.sockets:
+            name = listening.getsockname()
+            self.address = self.address or (name[0], name[1])
+            LOGGER.info("listening on %s:%s", name[0], name[1])
 
     async def _open_unix(
         self, settings: Settings, make_client: Callable[[], ClientLoginConnection]
     ) -> None:
         port = self.address[1] if self.address else settings.listen_port
-        path = Path(settings.unix_socket_dir) / f".s.PGSQL.{port}"
-        _remove_stale(path)
+        address = unix_address(settings.unix_socket_dir, port)
+        shown = address.replace("\0", "@")
+        if is_listened_on(address):
+            raise ConfigError(f"cannot listen on unix:{shown}: another process listens there")
         try:
+            # A file that a killed process left is replaced by the loop.
             server = await asyncio.get_running_loop().create_unix_server(
-                make_client, str(path), backlog=settings.listen_backlog
+                make_client, address, backlog=settings.listen_backlog
             )
-            os.chmod(path, settings.unix_socket_mode)
-        except OSError as error:
-            raise ConfigError(f"cannot listen on unix:{path}: {_reason(error)}") from error
-        self._servers.append(server)
-        self._socket_paths.append(path)
-        LOGGER.info("listening on unix:%s", path)
+            self._unix_servers.append(server)
+            if not address.startswith("\0"):
+                self._own_socket_file(Path(address), settings)
+        except (OSError, LookupError) as error:
+            raise ConfigError(f"cannot listen on unix:{shown}: {_reason(error)}") from error
+        LOGGER.info("listening on unix:%s", shown)
+
+    def _own_socket_file(self, path: Path, settings: Settings) -> None:
+        """Note which file is ours, and say who may use it; raises OSError or LookupError."""
+        self._socket_file = path, path.stat().st_ino
+        if settings.unix_socket_group:
+            shutil.chown(path, group=settings.unix_socket_group)
+        path.chmod(settings.unix_socket_mode)
+
+    def close_tcp(self) -> None:
+        """Stop listening on the network; the console can still be reached by the Unix socket."""
+        for server in self._tcp_servers:
+            server.close()
+        self._tcp_servers.clear()
 
     def close(self) -> None:
         """Stop listening: new connections are refused by the kernel."""
-        for server in self._servers:
+        self.close_tcp()
+        for server in self._unix_servers:
             server.close()
-        self._servers.clear()
-        for path in self._socket_paths:
-            path.unlink(missing_ok=True)
-        self._socket_paths.clear()
+        self._unix_servers.clear()
+        if self._socket_file is not None:
+            path, number = self._socket_file
+            self._socket_file = None
+            with suppress(OSError):
+                if path.stat().st_ino == number:
+                    path.unlink()
 
     def enter(
         self, client: ClientLoginConnection, transport: asyncio.Transport, settings: Settings
@@ -134,22 +204,32 @@ class Doorway:
             client.refuse(error)
 
 
-def _reason(error: OSError) -> str:
-    """Return the system's words alone; event loops put the address around them once more."""
-    return os.strerror(error.errno) if error.errno else str(error)
+def unix_address(folder: str, port: int) -> str:
+    """Return where the Unix socket of that port is; "" if there is none.
+
+    A folder that begins with @ stands for the abstract name space, unix(7): no file, and an
+    address that begins with a zero byte.
+    """
+    if not folder:
+        return ""
+    address = f"{folder}/.s.PGSQL.{port}"
+    return "\0" + address[1:] if address.startswith("@") else address
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove a unix socket that nobody listens on any more; raise ConfigError if somebody does."""
-    if not path.is_socket():
-        return
+def is_listened_on(address: str) -> bool:
+    """Say whether some process answers at a Unix socket; a file alone may be left by a dead one."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
-            probe.connect(str(path))
+            probe.connect(address)
         except OSError:
-            path.unlink(missing_ok=True)
-            return
-    raise ConfigError(f"cannot listen on unix:{path}: another process listens there")
+            return False
+    return True
+
+
+def _reason(error: OSError | LookupError) -> str:
+    """Return the system's words alone; event loops put the address around them once more."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number else str(error)
 
 
 def raise_descriptor_limit() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import syslog
 import time
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
@@ -31,6 +32,17 @@ else:
 LOGGER = logging.getLogger("pgpool_lite")
 
 _LEVELS = {logging.INFO: "LOG", logging.CRITICAL: "FATAL"}
+_FACILITIES = (
+    *("auth", "cron", "daemon", "kern", "lpr", "mail", "news", "syslog", "user", "uucp"),
+    *(f"local{number}" for number in range(8)),
+)
+_PRIORITIES = {
+    logging.DEBUG: syslog.LOG_DEBUG,
+    logging.INFO: syslog.LOG_INFO,
+    logging.WARNING: syslog.LOG_WARNING,
+    logging.ERROR: syslog.LOG_ERR,
+    logging.CRITICAL: syslog.LOG_CRIT,
+}
 
 
 class PgBouncerFormatter(logging.Formatter):
@@ -44,22 +56,46 @@ class PgBouncerFormatter(logging.Formatter):
         return f"{seconds}.{int(record.msecs):03d} UTC [{record.process}] {level} {message}"
 
 
-def open_log(settings: Settings, *, is_quiet: bool) -> None:
-    """Send the log where the settings say: to `logfile`, and to stderr unless quiet.
+class SyslogHandler(logging.Handler):
+    """Sends records to the system's log, which adds time and process itself."""
 
-    Called at start and again on RELOAD, which is how a rotated file is let go of.
+    def __init__(self, ident: str, facility: str) -> None:
+        """Log as `ident` to a facility by its name in syslog(3); raises ConfigError if unknown."""
+        super().__init__()
+        if facility.lower() not in _FACILITIES:
+            raise ConfigError(
+                f"expected one of {', '.join(_FACILITIES)}, not {facility!r}",
+                key="syslog_facility",
+            )
+        syslog.openlog(ident, syslog.LOG_PID, getattr(syslog, f"LOG_{facility.upper()}"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one record on."""
+        level = _LEVELS.get(record.levelno, record.levelname)
+        syslog.syslog(
+            _PRIORITIES.get(record.levelno, syslog.LOG_INFO), f"{level} {record.getMessage()}"
+        )
+
+
+def open_log(settings: Settings, *, is_quiet: bool) -> None:
+    """Send the log where the settings say: to `logfile`, to syslog, to stderr unless quiet.
+
+    Called at start and again on RELOAD, which is how a rotated file is let go of. Raises
+    ConfigError, and then the log goes on where it went.
     """
-    for handler in list(LOGGER.handlers):
-        LOGGER.removeHandler(handler)
-        handler.close()
     handlers: list[logging.Handler] = []
     if settings.logfile:
         try:
             handlers.append(logging.FileHandler(Path(settings.logfile), encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"cannot write to it: {error}", key="logfile") from None
+    if settings.syslog:
+        handlers.append(SyslogHandler(settings.syslog_ident, settings.syslog_facility))
     if not is_quiet:
         handlers.append(logging.StreamHandler(sys.stderr))
+    for handler in list(LOGGER.handlers):
+        LOGGER.removeHandler(handler)
+        handler.close()
     for handler in handlers or [logging.NullHandler()]:
         handler.setFormatter(PgBouncerFormatter())
         LOGGER.addHandler(handler)

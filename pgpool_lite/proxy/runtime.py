@@ -9,8 +9,9 @@ the loop belong to the command line.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pgpool_lite.config import Config, Settings, load, reload_settings, with_keywords
@@ -28,6 +29,9 @@ from pgpool_lite.proxy.dispatcher import Dispatcher
 from pgpool_lite.proxy.doorway import Doorway
 from pgpool_lite.proxy.logs import LOGGER, ConnectionLog
 from pgpool_lite.session.states import ClientState
+
+#: Whose last connection ends a shutdown that waits.
+_AWAITED = {ShutdownMode.WAIT_FOR_CLIENTS: "client", ShutdownMode.WAIT_FOR_SERVERS: "server"}
 
 
 class Runtime(Administration):
@@ -59,6 +63,8 @@ class Runtime(Administration):
         self.consoles: set[ConsoleConnection] = set()
         #: How the pooler is being shut down, None while it is not.
         self.shutdown_mode: ShutdownMode | None = None
+        #: Called after every attempt to reload: the command line opens the log again.
+        self.on_reload: Callable[[], None] = lambda: None
         #: Set when nothing is left to wait for.
         self.stopped = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
@@ -76,13 +82,13 @@ class Runtime(Administration):
 
     # --- start ---
 
-    async def start(self) -> None:
-        """Listen for clients, and keep house from now on.
+    async def start(self, passed: Sequence[socket.socket] = ()) -> None:
+        """Listen for clients, on `passed` sockets if there are any, and keep house from now on.
 
         Raises ConfigError when an address cannot be listened on; nothing is left open then.
         """
         try:
-            await self.doorway.open(self.settings, lambda: ClientLoginConnection(self))
+            await self.doorway.open(self.settings, lambda: ClientLoginConnection(self), passed)
         except BaseException:
             self.doorway.close()
             raise
@@ -144,7 +150,11 @@ class Runtime(Administration):
         self._recheck_is_due = False
         for console in list(self.console_waiters):
             console.recheck()
-        if self.shutdown_mode is not None and self._is_drained(self.shutdown_mode):
+        if self.shutdown_mode is None or self.stopped.is_set():
+            return
+        if self._is_drained(self.shutdown_mode):
+            if self.shutdown_mode is not ShutdownMode.IMMEDIATE:
+                LOGGER.info("%s connections dropped, exiting", _AWAITED[self.shutdown_mode])
             self.stopped.set()
 
     def _is_drained(self, mode: ShutdownMode) -> bool:
@@ -158,6 +168,13 @@ class Runtime(Administration):
 
     def reload(self) -> None:
         """Read the configuration file again, all or nothing; raises ConfigError."""
+        try:
+            self._read_again()
+        finally:
+            self.on_reload()
+        self.dispatcher.sweep()
+
+    def _read_again(self) -> None:
         config = self.registry.config
         if config.path is not None:
             fresh = load(config.path)
@@ -166,14 +183,16 @@ class Runtime(Administration):
                 LOGGER.warning("%s can be changed by a restart only", key)
             config = replace(fresh, settings=with_keywords(settings, self._overrides))
         self.registry.reload(config, self.clock())
-        self.dispatcher.sweep()
 
     # --- shutdown ---
 
     def shut_down(self, mode: ShutdownMode) -> None:
-        """Stop listening, and end: at once, or when the last client or transaction is through."""
+        """Stop listening, and end: at once, or when the last client or transaction is through.
+
+        Meanwhile the console can be reached by the Unix socket; others are turned away there.
+        """
         self.shutdown_mode = mode
-        self.doorway.close()
+        self.doorway.close_tcp()
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
             self.dispatcher.is_draining = True
             for database in self.registry.databases.values():

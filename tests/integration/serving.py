@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +19,8 @@ from tests.wire_client import PATIENCE_S, eventually
 
 COMMAND = (sys.executable, "-m", "pgpool_lite")
 IS_UP = "process up"
+# Tests may run as root, which a pooler with a file refuses to do unless it is told to.
+AS_IS = ("-u", "root") if os.geteuid() == 0 else ()
 # The kernel chooses the port.
 ANYWHERE = "127.0.0.1:0"
 
@@ -27,6 +31,13 @@ class Serve(Protocol):
     async def __call__(
         self, *arguments: str | Path, prepare: Callable[[], None] | None = None
     ) -> Serving: ...
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=20
+    )
 
 
 class Serving:
@@ -48,7 +59,7 @@ class Serving:
         """Start the process; `prepare` runs in it before the program does."""
         with log_file.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *COMMAND, "serve", *map(str, arguments), stderr=log, preexec_fn=prepare
+                *COMMAND, "serve", *AS_IS, *map(str, arguments), stderr=log, preexec_fn=prepare
             )
         return cls(process, log_file)
 

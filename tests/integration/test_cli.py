@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import socket
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,10 +15,10 @@ from pgpool_lite.dev.cluster import Cluster
 from tests.integration.conftest import Connect
 from tests.integration.serving import (
     ANYWHERE,
-    COMMAND,
     Serve,
     Serving,
     pooler_processes,
+    run,
     write_ini,
 )
 from tests.wire_client import SELECT_1, eventually
@@ -40,13 +39,6 @@ SERVER_LINE = re.compile(r"S-0x[0-9a-f]+: app/postgres@127\.0\.0\.1:\d+ ")
 async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     async with pooler_processes(tmp_path) as serve:
         yield serve
-
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=20
-    )
 
 
 def sockets_in(folder: Path) -> list[str]:

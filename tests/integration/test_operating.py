@@ -131,7 +131,7 @@ async def test_sigquit_or_a_second_signal_ends_at_once(
     # One after the other: the kernel may merge or reorder signals that are pending together.
     for number in numbers:
         serving.send_signal(number)
-        await serving.says(f"got {number.name}, ")
+        await serving.says(f"got {number.name}")
 
     assert await client.until_closed() == [SHUTTING_DOWN]
     assert await serving.exit_code() == 0

@@ -1,0 +1,93 @@
+"""What does each signal do? What it does to PgBouncer, and the log says it in PgBouncer's words.
+
+| signal | effect |
+|---|---|
+| SIGHUP | RELOAD |
+| SIGUSR1, SIGUSR2 | PAUSE, RESUME |
+| SIGTERM, SIGINT | SHUTDOWN WAIT_FOR_CLIENTS, WAIT_FOR_SERVERS; a second one of either: at once |
+| SIGQUIT | SHUTDOWN |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from pgpool_lite.console.controls import ShutdownMode
+from pgpool_lite.errors import ConfigError
+from pgpool_lite.proxy.logs import LOGGER
+from pgpool_lite.proxy.runtime import Runtime
+from pgpool_lite.serve import systemd
+
+
+def handle_signals(runtime: Runtime) -> None:
+    """Have the running event loop obey signals from now on."""
+    handlers = _Handlers(runtime)
+    loop = asyncio.get_running_loop()
+    for number, handler in (
+        (signal.SIGHUP, handlers.reload),
+        (signal.SIGUSR1, handlers.pause),
+        (signal.SIGUSR2, handlers.resume),
+        (signal.SIGTERM, handlers.wait_for_clients),
+        (signal.SIGINT, handlers.wait_for_servers),
+        (signal.SIGQUIT, handlers.end_at_once),
+    ):
+        loop.add_signal_handler(number, handler)
+
+
+class _Handlers:
+    """One method per signal. Owned by the event loop, which lives as long as the process."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def reload(self) -> None:
+        LOGGER.info("got SIGHUP, re-reading config")
+        systemd.notify_reloading()
+        try:
+            self._runtime.reload()
+        except ConfigError as error:
+            LOGGER.error("%s; the old configuration stays in force", error.message)
+        systemd.notify_ready()
+
+    def pause(self) -> None:
+        if self._runtime.is_globally_paused:
+            LOGGER.info("got SIGUSR1, but already paused/suspended")
+            return
+        LOGGER.info("got SIGUSR1, pausing all activity")
+        self._runtime.pause(None)
+
+    def resume(self) -> None:
+        if self._runtime.is_shutting_down:
+            LOGGER.info("got SIGUSR2 while shutting down, ignoring")
+        elif not self._runtime.is_globally_paused:
+            LOGGER.info("got SIGUSR2, but not paused/suspended")
+        else:
+            LOGGER.info("got SIGUSR2, continuing from PAUSE")
+            self._runtime.resume(None)
+
+    def wait_for_clients(self) -> None:
+        self._shut_down(
+            "SIGTERM", ShutdownMode.WAIT_FOR_CLIENTS, "waiting for all clients disconnect"
+        )
+
+    def wait_for_servers(self) -> None:
+        self._shut_down(
+            "SIGINT",
+            ShutdownMode.WAIT_FOR_SERVERS,
+            "waiting for all servers connections to be released",
+        )
+
+    def end_at_once(self) -> None:
+        LOGGER.info("got SIGQUIT, fast exit")
+        systemd.notify_stopping()
+        self._runtime.shut_down(ShutdownMode.IMMEDIATE)
+
+    def _shut_down(self, name: str, mode: ShutdownMode, waiting: str) -> None:
+        if self._runtime.is_shutting_down:
+            LOGGER.info("got %s while shutting down, fast exit", name)
+            mode = ShutdownMode.IMMEDIATE
+        else:
+            LOGGER.info("got %s, shutting down, %s", name, waiting)
+            systemd.notify_stopping()
+        self._runtime.shut_down(mode)
