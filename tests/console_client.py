@@ -49,9 +49,10 @@ class RecordingControls:
         self._raise_failure()
         self.done.append("reload")
 
-    def set_setting(self, key: str, text: str) -> None:
+    def set_setting(self, key: str, text: str) -> bool:
         self._raise_failure()
         self.done.append(f"set {key}={text}")
+        return key != "listen_port"
 
     def pause(self, database: Database | None) -> None:
         self._mark_paused(database, is_paused=True)
@@ -62,7 +63,7 @@ class RecordingControls:
         self._note("resume", database)
 
     def is_paused(self, database: Database | None) -> bool:
-        wanted = self.is_globally_paused if database is None else database.is_paused
+        wanted = self.is_globally_paused if database is None else database.is_paused_by_name
         return wanted and self.is_settled
 
     def reconnect(self, database: Database | None) -> None:
@@ -94,7 +95,7 @@ class RecordingControls:
         if database is None:
             self.is_globally_paused = is_paused
         else:
-            database.is_paused = is_paused
+            database.is_paused = database.is_paused_by_name = is_paused
 
     def _raise_failure(self) -> None:
         if self.failure is not None:

@@ -21,12 +21,19 @@ _TABLE = table_of(Settings)
 _make: Callable[..., Settings] = Settings
 
 
+# Where nothing is set, PgBouncer shows NULL for these, and an empty text for the others.
+_NULL_WHEN_UNSET = frozenset(
+    {"auth_dbname", "auth_file", "auth_ident_file", "auth_ldap_options", "auth_user"}
+    | {"client_tls13_ciphers", "server_tls13_ciphers", "conffile", "user", "verbose"}
+)
+
+
 class ConfigRow(NamedTuple):
-    """One row of SHOW CONFIG, all text."""
+    """One row of SHOW CONFIG, all text or NULL."""
 
     key: str
-    value: str
-    default: str
+    value: str | None
+    default: str | None
     changeable: str
 
 
@@ -49,11 +56,14 @@ def parse_settings(items: Mapping[str, Located]) -> tuple[Settings, tuple[str, .
     return _make(**values), tuple(warnings)
 
 
-def with_setting(settings: Settings, key: str, text: str) -> Settings:
-    """Return the settings with one changed by the console's SET; ConfigError if that cannot be."""
+def with_setting(settings: Settings, key: str, text: str) -> Settings | None:
+    """Return the settings with one changed by the console's SET.
+
+    None when only a start can change it; raises ConfigError for another key or a bad value.
+    """
     _refuse_unknown(key)
     if not _TABLE[key].changeable:
-        raise ConfigError("can only be set at start-up", key=key)
+        return None
     return _make(**{**values_of(settings), key: read_value(_TABLE, Located(key, text))})
 
 
@@ -89,8 +99,13 @@ def config_rows(settings: Settings) -> list[ConfigRow]:
         if default is None:
             default = entry.show(entry.default)
         changeable = "yes" if entry.changeable else "no"
-        rows.append(ConfigRow(key, entry.show(values[key]), default, changeable))
+        value = entry.show(values[key])
+        rows.append(ConfigRow(key, _or_null(key, value), _or_null(key, default), changeable))
     return rows
+
+
+def _or_null(key: str, text: str) -> str | None:
+    return None if not text and key in _NULL_WHEN_UNSET else text
 
 
 def _refuse_unknown(key: str) -> None:

@@ -18,10 +18,9 @@ from pgpool_lite.console.controls import Controls, ShutdownMode
 from pgpool_lite.console.fields import Table, View
 from pgpool_lite.console.grammar import Assignment, parse
 from pgpool_lite.console.show import TABLES
-from pgpool_lite.console.values import TEXT, column
+from pgpool_lite.console.values import TEXT, column, rows_as_json
 from pgpool_lite.errors import (
     CONFIG_FILE_ERROR,
-    FEATURE_NOT_SUPPORTED,
     ClientError,
     ConfigError,
     LoginRejected,
@@ -95,8 +94,8 @@ def prepare(text: str) -> Command:
         return _assignment(statement)
     word, argument = statement.word, statement.argument
     if word in ("show", "select"):
-        command = _show(argument.lower())
-    elif word in _COMMANDS:
+        command = _show(argument.lower(), statement.option)
+    elif word in _COMMANDS and not statement.option:
         command = _plain(word, argument)
     else:
         command = None
@@ -123,7 +122,7 @@ def _invalid(text: str) -> CommandError:
     if first_word is not None and first_word[1].lower() in _TRANSACTION_WORDS:
         hint = _NO_TRANSACTIONS
     else:
-        usable = sorted(word.upper() for word in _COMMANDS if word != "suspend")
+        usable = sorted(word.upper() for word in _COMMANDS)
         hint = f"Commands are: SHOW, SET, {', '.join(usable)}."
     return CommandError(f"invalid command '{text[:_LONGEST_SHOWN]}', use SHOW HELP;", hint=hint)
 
@@ -138,7 +137,14 @@ def _require_admin(request: Request) -> None:
 # --- SHOW and SET ---
 
 
-def _show(what: str) -> Command | None:
+def _show(what: str, option: str) -> Command | None:
+    command = _show_plain(what)
+    if command is None or not option:
+        return command
+    return _as_json(command) if option == "json" else None
+
+
+def _show_plain(what: str) -> Command | None:
     if what in FAKE_PARAMETERS:
         value = FAKE_PARAMETERS[what]
         return Command((column(what, TEXT),), lambda request: Rows([(value,)]))
@@ -151,6 +157,20 @@ def _show_table(table: Table) -> Command:
     return Command(table.columns, lambda request: Rows(table.rows(request.view)))
 
 
+def _as_json(command: Command) -> Command | None:
+    """Return what answers with the same rows as one text; None where there are no rows."""
+    columns = command.columns
+    if columns is None:
+        return None
+
+    def run(request: Request) -> Answer | Pending:
+        answer = command.run(request)
+        rows = answer.rows if isinstance(answer, Rows) else []
+        return Rows([(rows_as_json(columns, rows),)])
+
+    return Command((column("json", TEXT),), run)
+
+
 def _assignment(assignment: Assignment) -> Command:
     if assignment.key.lower() in FAKE_PARAMETERS:
         return Command(None, lambda request: Done("SET", "SET ignored"))
@@ -158,10 +178,11 @@ def _assignment(assignment: Assignment) -> Command:
     def run(request: Request) -> Answer:
         _require_admin(request)
         try:
-            request.controls.set_setting(assignment.key, assignment.value)
+            is_set = request.controls.set_setting(assignment.key, assignment.value)
         except ConfigError as error:
             raise CommandError("SET failed", detail=error.message) from None
-        return Done(f"SET {assignment.key}={assignment.value}")
+        notice = "" if is_set else f"{assignment.key} can be changed by a restart only"
+        return Done(f"SET {assignment.key}={assignment.value}", notice)
 
     return Command(None, run)
 
@@ -200,15 +221,6 @@ def _shutdown(request: Request, argument: str) -> Answer | Pending:
     return Done("SHUTDOWN")
 
 
-def _suspend(request: Request, argument: str) -> Answer:
-    raise CommandError(
-        "SUSPEND is not supported",
-        sqlstate=FEATURE_NOT_SUPPORTED,
-        detail="It serves to hand sockets over to another process, which is not possible here.",
-        hint="PAUSE waits until no client is in a transaction.",
-    )
-
-
 # --- databases ---
 
 
@@ -221,7 +233,7 @@ def _pause(request: Request, argument: str) -> Answer | Pending:
     def ask() -> Answer | None:
         if controls.is_paused(database):
             return Done("PAUSE")
-        is_wanted = controls.is_globally_paused if database is None else database.is_paused
+        is_wanted = controls.is_globally_paused if database is None else database.is_paused_by_name
         if not is_wanted:
             raise CommandError("PAUSE was ended by RESUME before all clients had finished")
         return None
@@ -237,7 +249,7 @@ def _resume(request: Request, argument: str) -> Answer:
         controls.resume(None)
         return Done("RESUME")
     database = _existing(request, argument)
-    if not database.is_paused:
+    if not database.is_paused_by_name:
         raise CommandError(f"database {argument} is not paused")
     controls.resume(database)
     return Done("RESUME")
@@ -248,7 +260,7 @@ def _refuse_resume(request: Request) -> None:
         raise CommandError("pooler is shutting down")
     if not request.controls.is_globally_paused:
         databases = request.view.registry.databases.values()
-        paused = ", ".join(sorted(each.name for each in databases if each.is_paused))
+        paused = ", ".join(sorted(each.name for each in databases if each.is_paused_by_name))
         hint = f"Paused by name, to be resumed by name: {paused}." if paused else ""
         raise CommandError("pooler is not paused", hint=hint)
 
@@ -273,13 +285,13 @@ def _kill(request: Request, argument: str) -> Answer:
 
 
 def _kill_client(request: Request, argument: str) -> Answer:
-    digits = re.match(r"[0-9]+", argument)
+    digits = re.match(r"\s*[+-]?([0-9]+)", argument)  # what C's scanf reads
     if digits is None:
         raise CommandError(
             "invalid client pointer supplied", hint="Give the id that SHOW CLIENTS shows."
         )
     # No id has more digits; int() refuses numbers of some thousand.
-    if len(digits[0]) > 18 or not _close_client(request, int(digits[0])):
+    if "-" in digits[0] or len(digits[1]) > 18 or not _close_client(request, int(digits[1])):
         raise CommandError("client not found")
     return Done("KILL_CLIENT")
 
@@ -365,12 +377,10 @@ _COMMANDS: Final[dict[str, Callable[[Request, str], Answer | Pending]]] = {
     "reload": _reload,
     "resume": _resume,
     "shutdown": _shutdown,
-    "suspend": _suspend,
     "wait_close": _wait_close,
 }
 #: Commands whose argument is not a name: what may stand there.
 _ARGUMENTS: Final[dict[str, frozenset[str]]] = {
     "reload": frozenset({""}),
     "shutdown": frozenset(_SHUTDOWN_MODES),
-    "suspend": frozenset({""}),
 }

@@ -34,8 +34,11 @@ class Controls(Protocol):
     def reload(self) -> None:
         """Read the configuration again; raises ConfigError, and keeps the old one then."""
 
-    def set_setting(self, key: str, text: str) -> None:
-        """Change one setting until the next reload; raises ConfigError when that cannot be."""
+    def set_setting(self, key: str, text: str) -> bool:
+        """Change one setting until the next reload; say whether it was changed.
+
+        Only a start can change some; raises ConfigError for another key or a bad value.
+        """
 
     def pause(self, database: Database | None) -> None:
         """Link no more clients, and close servers as they come free."""

@@ -1,10 +1,11 @@
 """What does a command of the console look like? PgBouncer's three forms, and nothing else.
 
-    word [argument] [;]
+    word [argument [option]] [;]
     SET key = value [;]        TO may stand for =
     SET key = 'value' [;]      '' inside stands for one quote
 
-Words and arguments may be in double quotes, where "" stands for one. PgBouncer's bare words have
+PgBouncer knows no option. Words and arguments may be in double quotes, where "" stands for one.
+PgBouncer's bare words have
 letters, digits and _ only; a bare argument or value here may have anything but blanks, quotes and
 semicolons, so that `SET query_timeout = 1.5` and `PAUSE my-app` need no quotes.
 """
@@ -23,7 +24,8 @@ _BLANK: Final = r"[ \t\n\r]"
 _END: Final = rf"{_BLANK}*(?:;{_BLANK}*)?"
 
 _COMMAND: Final = re.compile(
-    rf"{_BLANK}*(?P<word>{_WORD})(?:{_BLANK}+(?P<argument>{_QUOTED}|{_BARE}))?{_END}",
+    rf"{_BLANK}*(?P<word>{_WORD})(?:{_BLANK}+(?P<argument>{_QUOTED}|{_BARE})"
+    rf"(?:{_BLANK}+(?P<option>[a-z]+))?)?{_END}",
     re.IGNORECASE,
 )
 _ASSIGNMENT: Final = re.compile(
@@ -40,6 +42,7 @@ class Call:
 
     word: str  # in lower case
     argument: str  # "" when there is none
+    option: str = ""  # in lower case
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ def parse(text: str) -> Call | Assignment | None:
         return Assignment(_unquote(assignment["key"]), _unquote(assignment["value"]))
     call = _COMMAND.fullmatch(text)
     if call is not None:
-        return Call(_unquote(call["word"]).lower(), _unquote(call["argument"] or ""))
+        option = (call["option"] or "").lower()
+        return Call(_unquote(call["word"]).lower(), _unquote(call["argument"] or ""), option)
     return None
 
 

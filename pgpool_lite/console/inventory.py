@@ -88,7 +88,7 @@ def _database_status(database: Database, registry: Registry) -> DatabaseStatus:
             settings.max_db_client_connections, common.max_db_client_connections
         ),
         current_client_connections=sum(pool.client_count for pool in pools),
-        paused=database.is_paused,
+        paused=database.is_paused_by_name,
         disabled=database.is_disabled,
     )
 

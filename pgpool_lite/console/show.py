@@ -2,7 +2,7 @@
 
 Names, order and types are PgBouncer 1.26.1's. A table is data: its columns, each with the function
 that reads its value off a row of `tables.py`, and the function that finds the rows. What we cannot
-know has no rows (SHOW MEM: Python has no slabs; SHOW DNS_*: the operating system resolves).
+know has no rows (SHOW DNS_*: the operating system resolves).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Final
 
 from pgpool_lite.config import PeerSettings, config_rows
-from pgpool_lite.console import show_stats, tables
+from pgpool_lite.console import links, memory, show_stats, tables
 from pgpool_lite.console.fields import (
     Field,
     Table,
@@ -241,10 +241,10 @@ TABLES: Final[dict[str, Table]] = {
     ),
     "dns_hosts": empty_table(("hostname", TEXT), ("ttl", INT8), ("addrs", TEXT)),
     "dns_zones": empty_table(("zonename", TEXT), ("serial", INT8), ("count", INT4)),
+    # Not one of PgBouncer's: who holds which server.
+    "links": links.LINKS,
     "lists": table(pair_fields(("list", "items"), INT4), _lists),
-    "mem": empty_table(
-        ("name", TEXT), ("size", INT4), ("used", INT4), ("free", INT4), ("memtotal", INT4)
-    ),
+    "mem": memory.MEM,
     "peer_pools": empty_table(
         ("peer_id", INT4),
         ("cl_active_cancel_req", INT4),

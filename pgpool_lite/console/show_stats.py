@@ -13,6 +13,7 @@ from typing import Final
 from pgpool_lite.console.fields import Field, Table, View, field, named_fields, pair_fields, table
 from pgpool_lite.console.tables import DatabaseStats, database_stats
 from pgpool_lite.console.values import NUMERIC, TEXT, Cell
+from pgpool_lite.pool.registry import CONSOLE
 from pgpool_lite.pool.stats import COUNTER_NAMES
 
 # What SHOW STATS and SHOW TOTALS call counters otherwise than SHOW STATS_TOTALS does.
@@ -38,7 +39,9 @@ _EVENTS_OF_TIMES: Final = {
 
 
 def _all_stats(view: View) -> list[DatabaseStats]:
-    return database_stats(view.registry, view.now)
+    """Return the databases that somebody has used, as PgBouncer does; and the console."""
+    used = {database for database, _ in view.registry.pools} | {CONSOLE}
+    return [each for each in database_stats(view.registry, view.now) if each.database in used]
 
 
 def _average_field(shown_as: str, counter: str) -> Field[DatabaseStats]:

@@ -24,8 +24,9 @@ from pgpool_lite.version import __version__
 
 #: The PgBouncer whose console this one equals; drivers read it in `server_version`.
 PGBOUNCER_VERSION: Final = "1.26.1"
-#: SHOW VERSION, and the first line of `--version`: tools compare the two.
-VERSION_TEXT: Final = f"pgpool_lite {__version__} (PgBouncer {PGBOUNCER_VERSION} compatible)"
+#: SHOW VERSION, and the first line of `--version`: tools compare the two. Some take the second
+#: word, others the first three numbers they find, for PgBouncer's version.
+VERSION_TEXT: Final = f"PgBouncer {PGBOUNCER_VERSION} compatible: pgpool_lite {__version__}"
 
 #: What PgBouncer shows as pool_mode of the console.
 CONSOLE_MODE: Final = "statement"
@@ -217,8 +218,8 @@ def _client_status(
         port=port,
         local_addr=local_addr,
         local_port=local_port,
-        connect_time=_wall_time(client.connected_at + wall_offset_s),
-        request_time=_wall_time(client.requested_at + wall_offset_s),
+        connect_time=wall_time(client.connected_at + wall_offset_s),
+        request_time=wall_time(client.requested_at + wall_offset_s),
         wait=_wait_s(client, now),
         close_needed=False,
         link=client.server.id if client.server is not None else None,
@@ -249,8 +250,8 @@ def console_client_status(client: ConsoleClient, wall_offset_s: float) -> Client
         port=client.address[1],
         local_addr=client.own_address[0],
         local_port=client.own_address[1],
-        connect_time=_wall_time(client.connected_at + wall_offset_s),
-        request_time=_wall_time(client.requested_at + wall_offset_s),
+        connect_time=wall_time(client.connected_at + wall_offset_s),
+        request_time=wall_time(client.requested_at + wall_offset_s),
         wait=0.0,
         close_needed=False,
         link=None,
@@ -288,8 +289,8 @@ def _server_status(
         port=port,
         local_addr=local_addr,
         local_port=local_port,
-        connect_time=_wall_time(server.connected_at + wall_offset_s),
-        request_time=_wall_time(server.requested_at + wall_offset_s),
+        connect_time=wall_time(server.connected_at + wall_offset_s),
+        request_time=wall_time(server.requested_at + wall_offset_s),
         wait=0.0,
         close_needed=bool(server.close_reason),
         link=server.client.id if server.client is not None else None,
@@ -301,7 +302,8 @@ def _server_status(
     )
 
 
-def _wall_time(unix_s: float) -> datetime:
+def wall_time(unix_s: float) -> datetime:
+    """Return Unix time as an instant."""
     return datetime.fromtimestamp(unix_s, UTC)
 
 

@@ -7,7 +7,8 @@ of PostgreSQL's int4send, int8send, textsend and numeric_send.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from struct import Struct
 from typing import Final
 
@@ -67,6 +68,18 @@ def encode_cell(cell: Cell, type_oid: int, format_code: int) -> bytes | None:
     if type_oid == INT8:
         return _INT64.pack(cell)
     return _encode_numeric(cell)
+
+
+def rows_as_json(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> str:
+    """Return a table as a JSON array of objects; bytes that are no UTF-8 become U+FFFD."""
+    names = [column.name for column in columns]
+    return json.dumps([dict(zip(names, map(_json_cell, row), strict=True)) for row in rows])
+
+
+def _json_cell(cell: Cell) -> Cell:
+    if isinstance(cell, str):
+        return cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return int(cell) if cell is not None else None  # a flag is 0 or 1, as in the table
 
 
 def _encode_numeric(number: int) -> bytes:

@@ -15,8 +15,11 @@ class Database:
         self.settings = settings
         #: Made from `*` because a client asked for it; not in the file.
         self.is_auto = is_auto
-        #: PAUSE: no client is linked, servers are closed as they come free.
+        #: No client is linked, servers are closed as they come free: PAUSE of this database, or of
+        #: all of them.
         self.is_paused = False
+        #: PAUSE or KILL named this database: RESUME without a name leaves it paused.
+        self.is_paused_by_name = False
         #: DISABLE: new clients are refused.
         self.is_disabled = False
         self.stats = Stats(now)

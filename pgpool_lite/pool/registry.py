@@ -72,6 +72,18 @@ class Registry:
         """Return the database of that name, and keep it if it was made: an operator means it."""
         return self.databases.setdefault(name, self.find_database(name, now))
 
+    def pause_all(self) -> None:
+        """Have no client linked any more, whatever the database: PAUSE without a name."""
+        self.is_paused = True
+        for database in self.databases.values():
+            database.is_paused = True
+
+    def resume_all(self) -> None:
+        """Reverse `pause_all`; what was paused by name stays so."""
+        self.is_paused = False
+        for database in self.databases.values():
+            database.is_paused = database.is_paused_by_name
+
     def _make(self, settings: DatabaseSettings, now: float, *, is_auto: bool = False) -> Database:
         database = Database(settings, now, is_auto=is_auto)
         database.is_paused = self.is_paused

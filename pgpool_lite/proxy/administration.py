@@ -38,17 +38,18 @@ class Administration:
     def pause(self, database: Database | None) -> None:
         """Link no more clients, and close servers as they come free."""
         if database is None:
-            self.registry.is_paused = True
-        for each in self._databases(database):
-            each.is_paused = True
+            self.registry.pause_all()
+        else:
+            database.is_paused = database.is_paused_by_name = True
         self.dispatcher.sweep()
 
     def resume(self, database: Database | None) -> None:
-        """Reverse `pause`, and serve those who have waited."""
+        """Reverse `pause`, and serve those who have waited. What was named stays paused else."""
         if database is None:
-            self.registry.is_paused = False
-        for each in self._databases(database):
-            each.is_paused = False
+            self.registry.resume_all()
+        else:
+            database.is_paused_by_name = False
+            database.is_paused = self.registry.is_paused
         self.dispatcher.sweep()
 
     def is_paused(self, database: Database | None) -> bool:
@@ -76,13 +77,17 @@ class Administration:
         )
 
     def kill(self, database: Database | None) -> None:
-        """Close all clients and servers at once, and stay paused."""
-        for each in self._databases(database):
-            each.is_paused = True
+        """Close all clients and servers at once, and stay paused.
+
+        Without a name that is every database which has a pool.
+        """
+        if database is not None:
+            database.is_paused = database.is_paused_by_name = True
         for pool in self._pools(database):
+            pool.database.is_paused = pool.database.is_paused_by_name = True
             for clients in pool.clients.values():
                 for client in list(clients):
-                    client.connection.refuse(ClientError("admin forced disconnect"))
+                    client.connection.refuse(ClientError("database removed"))
             for servers in pool.servers.values():
                 for server in list(servers):
                     error = ServerError("admin forced disconnect")
@@ -108,18 +113,21 @@ class Administration:
 
     # --- settings ---
 
-    def set_setting(self, key: str, text: str) -> None:
-        """Change one setting until the next reload; raises ConfigError when that cannot be."""
+    def set_setting(self, key: str, text: str) -> bool:
+        """Change one setting until the next reload; say whether it was changed.
+
+        Only a start can change some; raises ConfigError for another key or a bad value.
+        """
         config = self.registry.config
         settings = with_setting(config.settings, key, text)
+        if settings is None:
+            return False
         self.registry.change_settings(replace(config, settings=settings))
         set_verbosity(settings.verbose)
         LOGGER.info("%s is set to %s on the console", key, text)
+        return True
 
     # --- whom a command means ---
-
-    def _databases(self, database: Database | None) -> list[Database]:
-        return [database] if database is not None else list(self.registry.databases.values())
 
     def _pools(self, database: Database | None) -> Iterator[Pool]:
         for pool in list(self.registry.pools.values()):

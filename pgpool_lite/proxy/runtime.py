@@ -195,8 +195,7 @@ class Runtime(Administration):
         self.doorway.close_tcp()
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
             self.dispatcher.is_draining = True
-            for database in self.registry.databases.values():
-                database.is_paused = True  # who wants a server now is refused, not linked
+            self.registry.pause_all()  # who wants a server now is refused, not linked
             goodbye = LimitReached("server shutting down")
             self.doorway.turn_away(goodbye)
             for _, client in list(self.registry.clients()):

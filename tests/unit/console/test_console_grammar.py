@@ -17,6 +17,7 @@ from pgpool_lite.console.grammar import Assignment, Call, parse
         ('"SHOW" "version"', Call("show", "version")),
         ("PAUSE my-app.test", Call("pause", "my-app.test")),
         ("kill_client 12", Call("kill_client", "12")),
+        ("show pools JSON;", Call("show", "pools", "json")),
     ],
 )
 def test_a_command_is_a_word_and_maybe_an_argument(text: str, call: Call) -> None:
@@ -46,7 +47,8 @@ def test_a_set_has_a_key_and_a_value(text: str, assignment: Assignment) -> None:
         "",
         " ; ",
         "show stats; show pools",
-        "show stats bla",
+        "show stats bla bla",
+        "show stats 'bla'",
         "show 'version'",
         "show stats -- comment",
         "set datestyle = iso, mdy",

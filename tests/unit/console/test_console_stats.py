@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgpool_lite.config import DatabaseSettings
 from pgpool_lite.console.tables import database_stats
 from tests.console_client import Console
 from tests.wire_messages import Query
@@ -29,11 +30,22 @@ def show(console: Console, what: str) -> list[str]:
 def test_stats_count_the_console_as_a_database() -> None:
     console = Console()
 
-    assert show(console, "STATS")[1] == "pgbouncer|" + "|".join("0110000000010" + "0" * 11)
+    assert show(console, "STATS")[0] == "pgbouncer|" + "|".join("0110000000010" + "0" * 11)
+
+
+def test_only_databases_that_were_used_have_stats() -> None:
+    console = Console(
+        databases={"app": DatabaseSettings(name="app"), "b": DatabaseSettings(name="b")}
+    )
+    console.add_pool("b")
+
+    for what in ("STATS", "STATS_TOTALS", "STATS_AVERAGES"):
+        assert [row.split("|")[0] for row in show(console, what)] == ["b", "pgbouncer"]
 
 
 def test_times_are_microseconds() -> None:
     console = Console()
+    console.add_pool()
     counters = console.registry.databases["app"].stats.now
     counters.xact_count, counters.xact_time = 4, 2.5
 
@@ -44,6 +56,7 @@ def test_times_are_microseconds() -> None:
 
 def test_averages_of_a_first_period_that_is_not_over_are_those_so_far() -> None:
     console = Console()
+    console.add_pool()
     counters = console.registry.databases["app"].stats.now
     counters.xact_count, counters.xact_time = 20, 2.0
     console.now += 10
@@ -66,6 +79,7 @@ def test_averages_of_a_period_stay_until_the_next_one_is_over() -> None:
 
 def test_totals_add_up_all_databases() -> None:
     console = Console()
+    console.add_pool()
     counters = console.registry.databases["app"].stats.now
     counters.xact_count, counters.xact_time, counters.bytes_received = 5, 0.6, 14
     console.now += 2

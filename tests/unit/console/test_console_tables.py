@@ -89,8 +89,8 @@ def test_columns_have_pgbouncers_names_and_types(what: str) -> None:
     assert " ".join(f"{each.name}:{LETTERS[each.type_oid]}" for each in columns) == COLUMNS[what]
 
 
-def test_only_prepared_statements_is_a_table_that_pgbouncer_lacks() -> None:
-    assert set(TABLES) - set(COLUMNS) == {"prepared_statements"}
+def test_links_and_prepared_statements_are_the_tables_that_pgbouncer_lacks() -> None:
+    assert set(TABLES) - set(COLUMNS) == {"links", "prepared_statements"}
     assert set(COLUMNS) <= set(TABLES)
 
 
@@ -107,10 +107,8 @@ def test_every_row_has_a_value_for_every_column(what: str) -> None:
     assert len(widths) == 1
 
 
-def test_version_names_us_and_the_pgbouncer_that_we_equal() -> None:
-    assert show(Console(), "VERSION") == [
-        f"pgpool_lite {__version__} (PgBouncer 1.26.1 compatible)"
-    ]
+def test_version_names_the_pgbouncer_that_we_equal_and_us() -> None:
+    assert show(Console(), "VERSION") == [f"PgBouncer 1.26.1 compatible: pgpool_lite {__version__}"]
     assert show(Console(), "version;")[0] == VERSION_TEXT
 
 
@@ -333,7 +331,7 @@ def test_peers_show_what_holds_for_them() -> None:
     assert show(console, "PEERS") == ["1|/run/one|6432|7", "2|/run/two|6433|3"]
 
 
-@pytest.mark.parametrize("what", ["PEER_POOLS", "PEERS", "MEM", "DNS_HOSTS", "DNS_ZONES"])
+@pytest.mark.parametrize("what", ["PEER_POOLS", "PEERS", "DNS_HOSTS", "DNS_ZONES"])
 def test_what_we_do_not_have_is_an_empty_table(what: str) -> None:
     console = Console()
     columns = ",".join(pair.split(":")[0] for pair in COLUMNS[what.lower()].split())

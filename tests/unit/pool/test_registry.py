@@ -271,3 +271,17 @@ def test_reconnect_retires_servers_of_every_state_of_one_database_or_all() -> No
         "reconnect",
         "again",
     ]
+
+
+# --- pausing ---
+
+
+def test_resume_of_everything_leaves_paused_what_was_paused_by_name() -> None:
+    registry = make_registry(APP, DatabaseSettings(name="other"))
+    registry.databases["app"].is_paused = registry.databases["app"].is_paused_by_name = True
+
+    registry.pause_all()
+    assert all(each.is_paused for each in registry.databases.values())
+
+    registry.resume_all()
+    assert [each.is_paused for each in registry.databases.values()] == [True, False]
