@@ -21,8 +21,7 @@ _AUTH_QUERY = "secrets come from auth_file only"
 _AUTH_METHOD = "the auth_type it belongs to is not supported"
 _BUFFERS = "asyncio sizes its own buffers"
 _RESERVE = "pools have no reserve; raise default_pool_size"
-_DNS = "host names are resolved by the operating system, at each connection"
-_SOCKET = "the operating system's default is used"
+_DNS = "host names are looked up by the operating system, which tells of no zones"
 _WINDOWS = "there is no Windows service"
 _IDLE_POOLS = "pools and automatic databases are kept"
 _SERVER_LIMIT = "servers are limited per pool only, by default_pool_size and pool_size"
@@ -47,8 +46,6 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "client_tls_protocols": _TLS_CLIENT,
     "client_tls_sslmode": _TLS_CLIENT,
     "disable_pqexec": "simple queries are served",
-    "dns_max_ttl": _DNS,
-    "dns_nxdomain_ttl": _DNS,
     "dns_zone_check_period": _DNS,
     "job_name": _WINDOWS,
     "max_db_connections": _SERVER_LIMIT,
@@ -61,7 +58,7 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "pool_idle_timeout": _IDLE_POOLS,
     "reserve_pool_size": _RESERVE,
     "reserve_pool_timeout": _RESERVE,
-    "resolv_conf": _DNS,
+    "resolv_conf": "host names are looked up as the operating system is configured to",
     "sbuf_loopcnt": _BUFFERS,
     "server_fast_close": "RECONNECT waits for the session's end",
     "server_tls13_ciphers": _TLS_SERVER,
@@ -71,9 +68,6 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "server_tls_key_file": _TLS_SERVER,
     "server_tls_protocols": _TLS_SERVER,
     "server_tls_sslmode": _TLS_SERVER,
-    "tcp_defer_accept": _SOCKET,
-    "tcp_socket_buffer": _SOCKET,
-    "tcp_user_timeout": _SOCKET,
 }
 
 # The same for keys of a [databases] entry.
@@ -119,7 +113,4 @@ def database_keys_without_effect(database: DatabaseSettings) -> list[str]:
         f"database {database.name}: {key} does nothing: {reason}"
         for key, reason in NOT_IN_EFFECT_PER_DATABASE.items()
         if getattr(database, key) is not None
-    ] + [
-        f"database {database.name}: of several hosts only {database.hosts[0]} is used"
-        for _ in database.hosts[1:2]
     ]

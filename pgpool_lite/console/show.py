@@ -1,8 +1,7 @@
 """Which columns has each SHOW table, of which type, and where do its values come from?
 
 Names, order and types are PgBouncer 1.26.1's. A table is data: its columns, each with the function
-that reads its value off a row of `tables.py`, and the function that finds the rows. What we cannot
-know has no rows (SHOW DNS_*: the operating system resolves).
+that reads its value off a row of `tables.py`, and the function that finds the rows.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from pgpool_lite.console.inventory import (
 )
 from pgpool_lite.console.tables import ClientStatus, ConnectionStatus, PoolStatus, ServerStatus
 from pgpool_lite.console.values import INT4, INT8, TEXT, Cell, column
+from pgpool_lite.pool.names import HostName
 from pgpool_lite.session.states import ClientState
 from pgpool_lite.wire.backend import Column
 
@@ -168,6 +168,18 @@ def _active_sockets(view: View) -> list[ConnectionStatus]:
 # --- the rest ---
 
 
+def _address_text(address: str) -> str:
+    """Return an address as PgBouncer shows it among a name's: with a port, which is always 0."""
+    return f"[{address}]:0" if ":" in address else f"{address}:0"
+
+
+_HOST_NAME_FIELDS: Final[list[Field[HostName]]] = [
+    field("hostname", TEXT, attrgetter("name")),
+    field("ttl", INT8, lambda host: whole_s(host.ttl_s)),
+    field("addrs", TEXT, lambda host: ",".join(map(_address_text, host.addresses))),
+]
+
+
 def _lists(view: View) -> list[tuple[str, Cell]]:
     registry = view.registry
     pools = registry.pools.values()
@@ -184,9 +196,9 @@ def _lists(view: View) -> list[tuple[str, Cell]]:
         ("login_clients", arriving),
         ("free_servers", 0),
         ("used_servers", sum(pool.server_count for pool in pools)),
-        ("dns_names", 0),
-        ("dns_zones", 0),
-        ("dns_queries", 0),
+        ("dns_names", len(registry.names.names(view.now))),
+        ("dns_zones", len(registry.names.zones())),
+        ("dns_queries", len(registry.names.under_way)),
         ("dns_pending", 0),
     ]
 
@@ -239,8 +251,12 @@ TABLES: Final[dict[str, Table]] = {
         _DATABASE_FIELDS,
         lambda view: database_statuses(view.registry, len(view.console_clients)),
     ),
-    "dns_hosts": empty_table(("hostname", TEXT), ("ttl", INT8), ("addrs", TEXT)),
-    "dns_zones": empty_table(("zonename", TEXT), ("serial", INT8), ("count", INT4)),
+    "dns_hosts": table(_HOST_NAME_FIELDS, lambda view: view.registry.names.names(view.now)),
+    "dns_zones": Table(
+        (*_columns(TEXT, "zonename"), *_columns(INT8, "serial"), *_columns(INT4, "count")),
+        # The operating system does not tell a zone's serial; 0 is PgBouncer's word for that.
+        lambda view: [(zone, 0, count) for zone, count in view.registry.names.zones().items()],
+    ),
     # Not one of PgBouncer's: who holds which server.
     "links": links.LINKS,
     "lists": table(pair_fields(("list", "items"), INT4), _lists),

@@ -22,7 +22,8 @@ from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState, ServerState
 from pgpool_lite.version import __version__
 
-#: The PgBouncer whose console this one equals; drivers read it in `server_version`.
+#: The PgBouncer whose console this one equals; drivers read it in `server_version`,
+#: and everybody in `pgbouncer.version`.
 PGBOUNCER_VERSION: Final = "1.26.1"
 #: SHOW VERSION, and the first line of `--version`: tools compare the two. Some take the second
 #: word, others the first three numbers they find, for PgBouncer's version.

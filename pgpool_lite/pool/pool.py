@@ -16,9 +16,11 @@ has become of it. Opening, sending and closing are the runtime's.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.config import PoolMode
+from pgpool_lite.pool.hosts import HostRotation
 from pgpool_lite.pool.rules import PoolRules
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
@@ -74,6 +76,8 @@ class Pool:
         self._idle = self.servers[_IDLE]
         self._active = self.servers[_ACTIVE]
         # --- what is known of the server ---
+        #: Which of the database's hosts comes next.
+        self.rotation = HostRotation()
         #: ParameterStatus values of the last login; None until there was one.
         self.welcome: dict[str, str] | None = None
         #: Why the last attempt to log in failed, "" if it did not; and when it began.
@@ -244,10 +248,12 @@ class Pool:
         """Return the server that `link` would give next, if any."""
         return next(reversed(self._idle), None) if self._idle else None
 
-    def retire(self, reason: str) -> None:
-        """Have every server closed once it is not linked; from now on none of them is."""
+    def retire(
+        self, reason: str, concerns: Callable[[ServerSession], bool] = lambda server: True
+    ) -> None:
+        """Have servers closed once they are not linked; from now on none of them is."""
         for servers in self.servers.values():
-            for server in list(servers):
+            for server in filter(concerns, list(servers)):
                 server.close_reason = server.close_reason or reason
                 if server.state is _IDLE:
                     self._move(server, ServerState.USED)  # where `link` does not look

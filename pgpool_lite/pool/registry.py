@@ -7,15 +7,17 @@ must prove to come in is `admission`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pgpool_lite.config import Config, DatabaseSettings, PoolMode, UserSettings
 from pgpool_lite.errors import LoginRejected
 from pgpool_lite.pool.database import Database
+from pgpool_lite.pool.names import NameCache
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.rules import PoolRules, resolve
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.parameters import TrackedParameters
+from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.server_login import ServerCredentials
 from pgpool_lite.session.statements import StatementRegistry
 from pgpool_lite.wire.frontend import CancelKey
@@ -41,6 +43,8 @@ class Registry:
         self.pools: dict[tuple[str, str], Pool] = {}
         #: Keys that a client's SCRAM login revealed, by user: they log in to servers.
         self.scram_keys: dict[str, ScramKeys] = {}
+        #: Host names of servers, and their addresses.
+        self.names = NameCache()
         #: Statements that clients have prepared by name, over all pools.
         self.statements = StatementRegistry()
         self._by_cancel_key: dict[bytes, tuple[Pool, ClientSession]] = {}
@@ -195,6 +199,16 @@ class Registry:
         for pool in self.pools.values():
             if database is None or pool.database is database:
                 pool.retire(reason)
+
+    def retire_addresses(self, name: str, addresses: Collection[str]) -> None:
+        """Retire the servers of a host name that stand on addresses which it no longer has."""
+        for pool in self.pools.values():
+            pool.retire("obsolete connection", lambda server: _stands_on(server, name, addresses))
+
+
+def _stands_on(server: ServerSession, name: str, addresses: Collection[str]) -> bool:
+    endpoint = server.endpoint
+    return endpoint is not None and endpoint.host == name and endpoint.address in addresses
 
 
 def _startup_parameters(settings: DatabaseSettings) -> tuple[tuple[str, str], ...]:

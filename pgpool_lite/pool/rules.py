@@ -50,6 +50,8 @@ class PoolRules:
     cancel_wait_timeout_s: float = 10.0
     #: How named prepared statements are treated; None: names pass as they are.
     statements: StatementRules | None = None
+    #: What clients are told of the pool at login, as ParameterStatus; PgBouncer's words.
+    told: tuple[tuple[str, str], ...] = ()
     #: A pool whose server user is fixed is kept at min_pool_size even without clients.
     has_forced_user: bool = False
 
@@ -57,6 +59,7 @@ class PoolRules:
 def resolve(settings: Settings, database: DatabaseSettings, user: UserSettings) -> PoolRules:
     """Return what holds where these meet: the user's word, else the database's, else everyone's."""
     mode = _first(user.pool_mode, database.pool_mode, settings.pool_mode)
+    statement_limit = _statement_limit(settings, database)
     needs_reset = mode is PoolMode.SESSION or settings.server_reset_query_always
     return PoolRules(
         mode=mode,
@@ -82,6 +85,10 @@ def resolve(settings: Settings, database: DatabaseSettings, user: UserSettings) 
         client_login_timeout_s=settings.client_login_timeout,
         cancel_wait_timeout_s=settings.cancel_wait_timeout,
         statements=_statement_rules(settings, database, mode),
+        told=(
+            ("pgbouncer.max_prepared_statements", str(statement_limit)),
+            ("pgbouncer.pool_mode", mode.value),
+        ),
         has_forced_user=database.user is not None,
     )
 
@@ -93,7 +100,7 @@ def _statement_rules(
 
     With session pooling they need no help: a client keeps its server.
     """
-    limit = _first(database.max_prepared_statements, settings.max_prepared_statements)
+    limit = _statement_limit(settings, database)
     treatment = _first(database.prepared_statements, settings.prepared_statements)
     if treatment is PreparedStatements.DECIDED:
         treatment = PreparedStatements.REWRITE if limit else PreparedStatements.PASS
@@ -105,6 +112,10 @@ def _statement_rules(
         answers_like_postgres=settings.prepared_statement_errors
         is PreparedStatementErrors.POSTGRES,
     )
+
+
+def _statement_limit(settings: Settings, database: DatabaseSettings) -> int:
+    return _first(database.max_prepared_statements, settings.max_prepared_statements)
 
 
 def _check_query(text: str) -> str | None:

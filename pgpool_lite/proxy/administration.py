@@ -15,6 +15,7 @@ from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.proxy.dispatcher import Dispatcher
+from pgpool_lite.proxy.doorway import Doorway
 from pgpool_lite.proxy.logs import LOGGER, set_verbosity
 from pgpool_lite.session.states import ServerState
 
@@ -27,6 +28,7 @@ class Administration:
 
     registry: Registry
     dispatcher: Dispatcher
+    doorway: Doorway
 
     @property
     def is_globally_paused(self) -> bool:
@@ -123,6 +125,7 @@ class Administration:
         if settings is None:
             return False
         self.registry.change_settings(replace(config, settings=settings))
+        self.doorway.follow(settings)
         set_verbosity(settings.verbose)
         LOGGER.info("%s is set to %s on the console", key, text)
         return True

@@ -13,6 +13,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from pgpool_lite.config import PoolMode
+from pgpool_lite.console.tables import PGBOUNCER_VERSION
 from pgpool_lite.errors import ClientError, ClientProtocolError, LimitReached
 from pgpool_lite.pool.admission import Admission, Origin, reject_unreported
 from pgpool_lite.pool.pool import Pool
@@ -168,7 +169,12 @@ class ClientLoginConnection(asyncio.Protocol):
             return
         session.is_proven = not tracked.may_fail(session.parameters, known)
         session.parameters = tracked.filled(session.parameters, known)
-        shown = {**welcome, **tracked.named(session.parameters)}
+        shown = {
+            "pgbouncer.version": PGBOUNCER_VERSION,
+            **welcome,
+            **dict(pool.rules.told),
+            **tracked.named(session.parameters),
+        }
         runtime.doorway.leave(self)
         runtime.registry.remember_key(pool, session)
         pool.admit(session)

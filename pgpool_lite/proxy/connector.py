@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from pgpool_lite.config import DatabaseSettings
 from pgpool_lite.errors import ServerError, ServerLoginFailed
 from pgpool_lite.pool.cancel import CancelRequest
+from pgpool_lite.pool.hosts import needs_look_up
 from pgpool_lite.pool.pool import Pool
+from pgpool_lite.proxy.dialing import dial
+from pgpool_lite.proxy.resolver import Resolver
 from pgpool_lite.proxy.server_connection import ServerConnection
-from pgpool_lite.proxy.sockets import keep_alive, own_address, peer_address
+from pgpool_lite.proxy.sockets import own_address
+from pgpool_lite.session.endpoint import Endpoint
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.server_login import ServerLogin
 from pgpool_lite.session.statements import ServerStatements
@@ -25,9 +28,7 @@ from pgpool_lite.wire.frontend import CancelKey, encode_cancel_request
 if TYPE_CHECKING:
     from pgpool_lite.proxy.runtime import Runtime
 
-P = TypeVar("P", bound=asyncio.BaseProtocol)
-
-#: Where Debian's PostgreSQL listens, and libpq looks when no host is given.
+#: Where Debian's PostgreSQL listens, for a database without a host when we have no directory.
 DEFAULT_SOCKET_DIR = "/var/run/postgresql"
 
 
@@ -38,6 +39,7 @@ class Connector:
         """Open nothing yet."""
         self._runtime = runtime
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resolver = Resolver(runtime.registry, lambda: runtime.settings, runtime.clock)
 
     # --- servers ---
 
@@ -58,14 +60,41 @@ class Connector:
         limit = self._runtime.settings.server_connect_timeout or None
         try:
             async with asyncio.timeout(limit):
-                await connect(pool.database.settings, lambda: connection)
+                await self._connect(pool, server, connection)
                 await connection.finished
         except TimeoutError:
             self._fail(pool, server, ServerLoginFailed("connect timeout"))
-        except (OSError, UnicodeError) as error:  # a host name that cannot be is a UnicodeError
-            self._fail(pool, server, ServerLoginFailed("connect failed", detail=str(error)))
         except ServerError as error:
             self._fail(pool, server, error)
+
+    async def _connect(
+        self, pool: Pool, server: ServerSession, connection: ServerLoginConnection
+    ) -> None:
+        """Connect to the host whose turn it is, at the first of its addresses that answers.
+
+        Raises ServerLoginFailed.
+        """
+        settings = self._runtime.settings
+        refusal: OSError | None = None
+        for endpoint in await self._endpoints(pool):
+            server.endpoint = endpoint
+            try:
+                await dial(endpoint, settings, lambda: connection)
+            except OSError as error:
+                refusal = error
+            else:
+                return
+        if refusal is None:
+            raise ServerLoginFailed("server DNS lookup failed")
+        raise ServerLoginFailed("connect failed", detail=str(refusal))
+
+    async def _endpoints(self, pool: Pool) -> list[Endpoint]:
+        """Return all places where a new connection of this pool may lead, the best first."""
+        database = pool.database.settings
+        host = pool.rotation.next_host(database, has_failed=bool(pool.failure))
+        host = host or self._runtime.settings.unix_socket_dir or DEFAULT_SOCKET_DIR
+        addresses = await self._resolver.addresses(host) if needs_look_up(host) else (host,)
+        return [Endpoint(host, address, database.port) for address in addresses]
 
     def _fail(self, pool: Pool, server: ServerSession, error: ServerError) -> None:
         if server.state is ServerState.LOGIN:
@@ -96,10 +125,11 @@ class Connector:
         transport: asyncio.Transport | None = None
         try:
             async with asyncio.timeout(runtime.settings.cancel_wait_timeout or None):
-                transport, carrier = await connect(pool.database.settings, CancelCarrier)
+                assert server.endpoint is not None
+                transport, carrier = await dial(server.endpoint, runtime.settings, CancelCarrier)
                 transport.write(encode_cancel_request(server.cancel_key))
                 await carrier.closed
-        except (TimeoutError, OSError, UnicodeError) as error:
+        except (TimeoutError, OSError) as error:
             # It may still strike: the server must not get another client.
             server.close_reason = server.close_reason or "cancel request without an answer"
             reason = str(error) or "cancel_wait_timeout"
@@ -135,6 +165,7 @@ class Connector:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._resolver.close()
 
 
 class ServerLoginConnection(asyncio.Protocol):
@@ -153,9 +184,10 @@ class ServerLoginConnection(asyncio.Protocol):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port of the server, as configured while there is no connection."""
-        if self._transport is not None:
-            return peer_address(self._transport)
+        """Host and port of the server, as configured while nothing better is known."""
+        endpoint = self._server.endpoint
+        if endpoint is not None:
+            return ("unix", 0) if endpoint.is_unix else (endpoint.address, endpoint.port)
         settings = self._pool.database.settings
         return settings.host or "unix", settings.port
 
@@ -171,7 +203,6 @@ class ServerLoginConnection(asyncio.Protocol):
             transport.abort()
             return
         self._transport = transport
-        keep_alive(transport, self._runtime.settings)
         self._runtime.log.server_opened(self._server, self._pool, own_address(transport))
         transport.write(self._login.start())
 
@@ -250,18 +281,3 @@ class CancelCarrier(asyncio.Protocol):
         """Note the end."""
         if not self.closed.done():
             self.closed.set_result(None)
-
-
-async def connect(
-    settings: DatabaseSettings, make_protocol: Callable[[], P]
-) -> tuple[asyncio.Transport, P]:
-    """Connect to the server of a database, by TCP or through its unix socket.
-
-    Raises OSError.
-    """
-    loop = asyncio.get_running_loop()
-    host = next(iter(settings.hosts), DEFAULT_SOCKET_DIR)
-    if host.startswith("/"):
-        path = f"{host}/.s.PGSQL.{settings.port}"
-        return await loop.create_unix_connection(make_protocol, path)
-    return await loop.create_connection(make_protocol, host, settings.port)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from pgpool_lite.config import Settings
 from pgpool_lite.errors import ConfigError, LimitReached
 from pgpool_lite.proxy.logs import LOGGER
-from pgpool_lite.proxy.sockets import keep_alive
+from pgpool_lite.proxy.sockets import defer_accept, tune
 
 if TYPE_CHECKING:
     from pgpool_lite.proxy.client_login import ClientLoginConnection
@@ -90,7 +90,7 @@ class Doorway:
             raise ConfigError(
                 f"cannot listen on {host}:{settings.listen_port}: {_reason(error)}"
             ) from error
-        self._take(server)
+        self._take(server, settings)
 
     async def _adopt(
         self,
@@ -107,11 +107,14 @@ class Doorway:
                 self._unix_servers.append(server)
                 LOGGER.info("socket passed from service manager (unix:%s)", each.getsockname())
             else:
-                self._take(await loop.create_server(make_client, sock=each, backlog=backlog))
+                self._take(
+                    await loop.create_server(make_client, sock=each, backlog=backlog), settings
+                )
 
-    def _take(self, server: asyncio.Server) -> None:
+    def _take(self, server: asyncio.Server, settings: Settings) -> None:
         self._tcp_servers.append(server)
         for listening in server.sockets:
+            defer_accept(listening, settings)
             name = listening.getsockname()
             self.address = self.address or (name[0], name[1])
             LOGGER.info("listening on %s:%s", name[0], name[1])
@@ -149,6 +152,12 @@ class Doorway:
             server.close()
         self._tcp_servers.clear()
 
+    def follow(self, settings: Settings) -> None:
+        """Have the listening sockets follow changed settings: tcp_defer_accept."""
+        for server in self._tcp_servers:
+            for listening in server.sockets:
+                defer_accept(listening, settings)
+
     def close(self) -> None:
         """Stop listening: new connections are refused by the kernel."""
         self.close_tcp()
@@ -167,8 +176,12 @@ class Doorway:
     ) -> LimitReached | None:
         """Take note of a new connection; return why there is no room for it, if so."""
         self._arriving[client] = self._clock()
-        keep_alive(transport, settings)
-        descriptor = transport.get_extra_info("socket").fileno()
+        client_socket = transport.get_extra_info("socket")
+        try:
+            tune(client_socket, settings)
+        except OSError as error:
+            LOGGER.warning("a client's socket cannot be tuned: %s", error)
+        descriptor = client_socket.fileno()
         # The kernel gives the lowest free number, so a high one tells that few are left.
         is_full = descriptor >= self._descriptor_limit - RESERVED_DESCRIPTORS
         if is_full and not self._was_full:

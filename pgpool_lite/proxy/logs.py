@@ -142,17 +142,15 @@ class ConnectionLog:
         """Note that a client has named its database and user."""
         if self._settings().log_connections:
             LOGGER.info(
-                "C-0x%x: %s/%s@%s:%d login attempt: db=%s user=%s tls=no replication=no",
-                *(session_id, database, user, *address, database, user),
+                "C-0x%x: %s/%s@%s login attempt: db=%s user=%s tls=no replication=no",
+                *(session_id, database, user, place(address), database, user),
             )
 
     def server_opened(self, server: ServerSession, pool: Pool, local: tuple[str, int]) -> None:
         """Note that a server connection is established; its login follows."""
         if self._settings().log_connections:
-            line = (
-                "new connection to server (from %s:%d)" if local[1] else "new connection to server"
-            )
-            self.server(server, pool).info(line, *(local if local[1] else ()))
+            line = "new connection to server (from %s)" if local[1] else "new connection to server"
+            self.server(server, pool).info(line, *([place(local)] if local[1] else ()))
 
     def client_closed(self, client: ClientSession, pool: Pool, reason: str, now: float) -> None:
         """Note that a client's connection ends, and why."""
@@ -187,9 +185,14 @@ class ConnectionLog:
     def stranger_said_no(self, address: tuple[str, int], error: PgPoolLiteError) -> None:
         """Note the error that somebody is shown who has not come in."""
         if self._settings().log_pooler_errors:
-            LOGGER.warning("C: (nodb)/(nouser)@%s:%d pooler error: %s", *address, error.message)
+            LOGGER.warning("C: (nodb)/(nouser)@%s pooler error: %s", place(address), error.message)
 
 
 def _prefix(kind: str, session_id: int, pool: Pool, address: tuple[str, int]) -> str:
+    return f"{kind}-0x{session_id:x}: {pool.database.name}/{pool.user}@{place(address)}"
+
+
+def place(address: tuple[str, int]) -> str:
+    """Return host and port in one word, an IPv6 address in brackets."""
     host, port = address
-    return f"{kind}-0x{session_id:x}: {pool.database.name}/{pool.user}@{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -183,6 +183,7 @@ class Runtime(Administration):
                 LOGGER.warning("%s can be changed by a restart only", key)
             config = replace(fresh, settings=with_keywords(settings, self._overrides))
         self.registry.reload(config, self.clock())
+        self.doorway.follow(self.settings)
 
     # --- shutdown ---
 

@@ -1,16 +1,27 @@
-"""What a socket tells and is told: who is at its ends, and whether it probes a silent peer."""
+"""What a socket tells and is told: who is at its ends, and how the kernel is to treat it."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from struct import Struct
-from typing import Final
+from typing import Final, Protocol
 
 from pgpool_lite.config import Settings
 
 #: What Linux tells of a Unix socket's peer: process, user, group. unix(7), SO_PEERCRED.
 _UCRED: Final = Struct("3i")
+
+
+class TunableSocket(Protocol):
+    """A socket as far as it is tuned; an event loop's transports show one of their own class."""
+
+    @property
+    def family(self) -> int:
+        """The address family."""
+
+    def setsockopt(self, level: int, option: int, value: int, /) -> None:
+        """Set an option."""
 
 
 def peer_address(transport: asyncio.Transport) -> tuple[str, int]:
@@ -40,19 +51,38 @@ def peer_uid(transport: asyncio.Transport) -> int | None:
     return int(uid)
 
 
-def keep_alive(transport: asyncio.Transport, settings: Settings) -> None:
-    """Have the kernel probe a silent peer: tcp_keepalive, tcp_keepidle, tcp_keepintvl, tcp_keepcnt.
+def tune(tcp_socket: TunableSocket, settings: Settings) -> None:
+    """Set what the tcp_* settings ask of a socket of either side; a Unix socket needs none of it.
 
-    Of the last three, 0 leaves the kernel's own figure. A unix socket needs none of it.
+    Keepalive probes (tcp_keepalive and its kin), tcp_user_timeout and tcp_socket_buffer, all tcp(7)
+    and socket(7); a 0 leaves the kernel's own figure. Nagle's algorithm is always off. Raises
+    OSError for a value that the kernel refuses.
     """
-    tcp_socket = transport.get_extra_info("socket")
-    if not settings.tcp_keepalive or tcp_socket.family == socket.AF_UNIX:
+    if tcp_socket.family == socket.AF_UNIX:
         return
-    tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", settings.tcp_keepidle),
-        ("TCP_KEEPINTVL", settings.tcp_keepintvl),
-        ("TCP_KEEPCNT", settings.tcp_keepcnt),
-    ):
-        if value and hasattr(socket, option):  # macOS has other names for some of them
-            tcp_socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), int(value))
+    tcp_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if settings.tcp_keepalive:
+        tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        _set_tcp(tcp_socket, "TCP_KEEPIDLE", settings.tcp_keepidle)
+        _set_tcp(tcp_socket, "TCP_KEEPINTVL", settings.tcp_keepintvl)
+        _set_tcp(tcp_socket, "TCP_KEEPCNT", settings.tcp_keepcnt)
+    _set_tcp(tcp_socket, "TCP_USER_TIMEOUT", settings.tcp_user_timeout)
+    size = settings.tcp_socket_buffer
+    if size:
+        tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def defer_accept(listening: TunableSocket, settings: Settings) -> None:
+    """Have a listening TCP socket tell of a client only once it has said something.
+
+    PgBouncer's tcp_defer_accept; TCP_DEFER_ACCEPT in tcp(7), which only Linux has.
+    """
+    if listening.family != socket.AF_UNIX and hasattr(socket, "TCP_DEFER_ACCEPT"):
+        wanted = int(settings.tcp_defer_accept)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, wanted)
+
+
+def _set_tcp(tcp_socket: TunableSocket, option: str, value: int) -> None:
+    if value and hasattr(socket, option):  # macOS has other names for some of them
+        tcp_socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -26,6 +26,7 @@ from pgpool_lite.errors import ServerError, ServerProtocolError
 from pgpool_lite.session import interest
 from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
 from pgpool_lite.session.connection import ServerSide
+from pgpool_lite.session.endpoint import Endpoint
 from pgpool_lite.session.entries import (
     ANSWERED_BY,
     IS_IN_SEGMENT,
@@ -72,6 +73,7 @@ class ServerSession(OwnQueries):
         "connected_at",
         "connection",
         "copying_in",
+        "endpoint",
         "forbids_blocks",
         "has_said_fatal",
         "id",
@@ -96,6 +98,7 @@ class ServerSession(OwnQueries):
         self.id = session_id
         self.cancel_key = CancelKey(0, b"")
         self.connection: ServerSide
+        self.endpoint: Endpoint | None = None  # where it leads, once that is chosen
         self.tail = b""  # start of a message that must be whole, or of a header
         self.body_left = 0  # bytes still to come of a message whose head has been taken
         self.dropping = False  # that message came to nobody, so its rest goes to nobody

@@ -23,7 +23,7 @@ ALICE = UserSettings(name="alice")
 def test_without_special_words_pgbouncers_defaults_hold() -> None:
     rules = resolve(SETTINGS, APP, ALICE)
 
-    assert replace(rules, statements=None) == PoolRules()
+    assert replace(rules, statements=None, told=()) == PoolRules()
 
 
 @pytest.mark.parametrize(
@@ -155,3 +155,17 @@ def test_names_can_be_refused_or_passed_on_demand() -> None:
     assert rules is not None
     assert rules.rejects
     assert resolve(rejecting, passing, ALICE).statements is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "limit"), [(PoolMode.SESSION, 200), (PoolMode.TRANSACTION, 7), (PoolMode.STATEMENT, 0)]
+)
+def test_clients_are_told_the_pools_mode_and_its_limit_of_prepared_statements(
+    mode: PoolMode, limit: int
+) -> None:
+    settings = Settings(pool_mode=mode, max_prepared_statements=limit)
+
+    assert dict(resolve(settings, APP, ALICE).told) == {
+        "pgbouncer.pool_mode": mode.value,
+        "pgbouncer.max_prepared_statements": str(limit),
+    }
