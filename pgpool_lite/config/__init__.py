@@ -31,6 +31,7 @@ from pgpool_lite.config.values import (
     PoolMode,
     PreparedStatementErrors,
     PreparedStatements,
+    SqlPreparedStatements,
     SslMode,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "PreparedStatementErrors",
     "PreparedStatements",
     "Settings",
+    "SqlPreparedStatements",
     "SslMode",
     "UserSettings",
     "config_for_url",

@@ -27,10 +27,12 @@ from pgpool_lite.config.values import (
     POOL_MODE,
     PREPARED_STATEMENTS,
     SECONDS,
+    SQL_PREPARED_STATEMENTS,
     TEXT,
     LoadBalanceHosts,
     PoolMode,
     PreparedStatements,
+    SqlPreparedStatements,
     SslMode,
     count,
     unset_at,
@@ -104,6 +106,11 @@ class DatabaseSettings:
         None,
         unset_at(PREPARED_STATEMENTS),
         doc="What happens to named prepared statements; not one of PgBouncer's keys.",
+    )
+    sql_prepared_statements: SqlPreparedStatements | None = setting(
+        None,
+        unset_at(SQL_PREPARED_STATEMENTS),
+        doc="What happens to DEALLOCATE, PREPARE and EXECUTE in SQL; not one of PgBouncer's keys.",
     )
 
     @property

@@ -1,4 +1,4 @@
-"""What can be set in [pgbouncer]? Every setting PgBouncer 1.26.1 has, and one of our own.
+"""What can be set in [pgbouncer]? Every setting PgBouncer 1.26.1 has, and some of our own.
 
 Each field of `Settings` is one setting, by PgBouncer's name, with PgBouncer's default; the line
 that declares it is the only place to touch. `assign.py` reads and changes them, `effect.py` says
@@ -27,12 +27,14 @@ from pgpool_lite.config.values import (
     PREPARED_STATEMENT_ERRORS,
     PREPARED_STATEMENTS,
     SECONDS,
+    SQL_PREPARED_STATEMENTS,
     SSL_MODE,
     TEXT,
     AuthType,
     PoolMode,
     PreparedStatementErrors,
     PreparedStatements,
+    SqlPreparedStatements,
     SslMode,
     count,
 )
@@ -260,6 +262,12 @@ class Settings:
     )
     so_reuseport: bool = setting(
         False, FLAG, changeable=False, doc="Whether several processes may listen on one port."
+    )
+    sql_prepared_statements: SqlPreparedStatements = setting(
+        SqlPreparedStatements.PASS,
+        SQL_PREPARED_STATEMENTS,
+        doc="What happens to DEALLOCATE, PREPARE and EXECUTE in SQL; not one of PgBouncer's"
+        " settings.",
     )
     stats_period: float = setting(60.0, SECONDS, doc="Seconds the averages of SHOW STATS cover.")
     stats_users: tuple[str, ...] = setting(

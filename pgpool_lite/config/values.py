@@ -77,6 +77,13 @@ class PreparedStatements(StrEnum):
     DECIDED = ""
 
 
+class SqlPreparedStatements(StrEnum):
+    """What happens to DEALLOCATE, PREPARE and EXECUTE in SQL."""
+
+    PASS = "pass"  # they go to the server as they are, as in PgBouncer
+    TRACK = "track"  # DEALLOCATE finds what was prepared by the protocol; the others are refused
+
+
 class PreparedStatementErrors(StrEnum):
     """How a client hears that a statement's name is taken, or unknown."""
 
@@ -199,3 +206,4 @@ SSL_MODE: Kind[SslMode] = choice(SslMode)
 LOAD_BALANCE_HOSTS: Kind[LoadBalanceHosts] = choice(LoadBalanceHosts)
 PREPARED_STATEMENTS: Kind[PreparedStatements] = choice(PreparedStatements)
 PREPARED_STATEMENT_ERRORS: Kind[PreparedStatementErrors] = choice(PreparedStatementErrors)
+SQL_PREPARED_STATEMENTS: Kind[SqlPreparedStatements] = choice(SqlPreparedStatements)

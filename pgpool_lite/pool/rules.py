@@ -16,6 +16,7 @@ from pgpool_lite.config import (
     PreparedStatementErrors,
     PreparedStatements,
     Settings,
+    SqlPreparedStatements,
     UserSettings,
 )
 from pgpool_lite.session.refusals import StatementRules
@@ -111,6 +112,8 @@ def _statement_rules(
         limit=limit or Settings().max_prepared_statements,
         answers_like_postgres=settings.prepared_statement_errors
         is PreparedStatementErrors.POSTGRES,
+        tracks_sql=_first(database.sql_prepared_statements, settings.sql_prepared_statements)
+        is SqlPreparedStatements.TRACK,
     )
 
 

@@ -19,6 +19,7 @@ from pgpool_lite.session.client import CUT, RELAY, REWRITE, SETTLED, ClientSessi
 from pgpool_lite.session.refusals import StatementRules
 from pgpool_lite.session.rewriter import Rewriter
 from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.tracking import TrackingRewriter, TrackingSession
 
 if TYPE_CHECKING:
     from pgpool_lite.proxy.dispatcher import Dispatcher
@@ -168,7 +169,8 @@ class ClientConnection(asyncio.Protocol):
         """Make the client's rewriter: it has named its first statement."""
         rules = self.pool.rules.statements or StatementRules()
         registry = self._dispatcher.registry.statements
-        rewriter = Rewriter(self.session, registry, rules, self._counters)
+        kind = TrackingRewriter if isinstance(self.session, TrackingSession) else Rewriter
+        rewriter = kind(self.session, registry, rules, self._counters)
         self.session.rewriter = rewriter
         return rewriter
 

@@ -24,6 +24,7 @@ from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.client_login import ClientLogin, Step
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState
+from pgpool_lite.session.tracking import session_class
 from pgpool_lite.wire import backend
 from pgpool_lite.wire.frontend import CancelKey
 
@@ -134,7 +135,8 @@ class ClientLoginConnection(asyncio.Protocol):
         except ClientError as error:
             self.refuse(error)
             return
-        session = ClientSession(
+        pool = self._runtime.registry.pool_for(admission.database, admission.user)
+        session = session_class(pool.rules.statements)(
             self.id,
             CancelKey(secrets.randbits(31), secrets.token_bytes(4)),
             admission.wishes,
@@ -144,7 +146,7 @@ class ClientLoginConnection(asyncio.Protocol):
         self._session = session
         self._early = self._login.rest
         session.connection = self
-        self._pool = pool = self._runtime.registry.pool_for(admission.database, admission.user)
+        self._pool = pool
         pool.add_client(session)
         if pool.welcome is not None:
             self._welcome(pool)

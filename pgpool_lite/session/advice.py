@@ -81,7 +81,8 @@ def hint(statement_name: str, application_name: str = "", *, is_rewritten: bool 
     )
 
 
+CLOSE_HINT = "Close it by the protocol's Close message, or not at all: it costs nothing to keep."
 DEALLOCATE_HINT = (
     "The server knows the statement by another name, because the pooler shares it between clients."
-    " Close it by the protocol's Close message, or not at all: it costs nothing to keep."
+    f" {CLOSE_HINT} Or set sql_prepared_statements = track in the pooler, which then finds it."
 )

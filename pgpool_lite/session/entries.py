@@ -3,9 +3,9 @@
 Each entry is one byte. A frontend message that was sent as it came stands under its own type. What
 the rewriter adds, and what it must be able to undo, has a letter that is no frontend type:
 
-      sent, and its answer swallowed   OWN_PARSE, OWN_CLOSE
+      sent, and its answer swallowed   OWN_PARSE, OWN_BIND, OWN_CLOSE
       not sent, and its answer made up FAKE_PARSE, FAKE_CLOSE
-      sent, with something to undo     NAMED_PARSE, EXPLAINED, REFUSED
+      sent, with something to undo     NAMED_PARSE, DEALLOCATING, EXPLAINED, REFUSED
       no message at all                MARK, only something to undo
       CopyDone or CopyFail in an open segment, which no Query before it may take off
                                        SEGMENT_COPY_END
@@ -23,6 +23,8 @@ from pgpool_lite.wire import backend, codes
 NAMED_PARSE: Final = ord("n")  # Parse of a named statement that the server did not have
 OWN_PARSE: Final = ord("p")  # put in front of a Bind or Describe
 OWN_CLOSE: Final = ord("k")  # makes room on the server
+OWN_BIND: Final = ord("b")  # with what is put in place of a DEALLOCATE by simple query
+DEALLOCATING: Final = ord("x")  # Execute of a DEALLOCATE that is tracked
 FAKE_PARSE: Final = ord("1")
 FAKE_CLOSE: Final = ord("3")
 REFUSED: Final = ord("!")  # a Bind that is sure to fail, sent in place of what we refuse
@@ -39,6 +41,8 @@ _IN_SEGMENT: Final = (
     NAMED_PARSE,
     OWN_PARSE,
     OWN_CLOSE,
+    OWN_BIND,
+    DEALLOCATING,
     FAKE_PARSE,
     FAKE_CLOSE,
     REFUSED,
@@ -60,10 +64,10 @@ IS_COPY_END: Final = _table(codes.COPY_DONE, codes.COPY_FAIL, SEGMENT_COPY_END)
 IS_LATE_COPY_END: Final = _table(codes.COPY_DONE, codes.COPY_FAIL)
 #: Entries that the server is not asked for: their answers are made up, or there is none.
 IS_UNSENT: Final = _table(FAKE_PARSE, FAKE_CLOSE, MARK)
-IS_SWALLOWED: Final = _table(OWN_PARSE, OWN_CLOSE)
+IS_SWALLOWED: Final = _table(OWN_PARSE, OWN_BIND, OWN_CLOSE)
 #: Entries with an item in the rewriter's `undo`, in the same order.
 HAS_UNDO: Final = _table(
-    codes.PARSE, NAMED_PARSE, OWN_PARSE, OWN_CLOSE, FAKE_PARSE, FAKE_CLOSE, MARK
+    codes.PARSE, NAMED_PARSE, OWN_PARSE, OWN_CLOSE, DEALLOCATING, FAKE_PARSE, FAKE_CLOSE, MARK
 )
 #: Entries with an item in the rewriter's `errors`, in the same order.
 HAS_ERROR: Final = _table(REFUSED, EXPLAINED)
@@ -79,11 +83,11 @@ FAKE_ANSWERS: Final = {
 # last answer is ReadyForQuery.
 _ANSWERED_BY: Final = {
     codes.PARSE_COMPLETE: (codes.PARSE, NAMED_PARSE, OWN_PARSE, EXPLAINED),
-    codes.BIND_COMPLETE: (codes.BIND, EXPLAINED),
+    codes.BIND_COMPLETE: (codes.BIND, OWN_BIND, EXPLAINED),
     codes.CLOSE_COMPLETE: (codes.CLOSE, OWN_CLOSE),
     codes.ROW_DESCRIPTION: (codes.DESCRIBE, EXPLAINED),
     codes.NO_DATA: (codes.DESCRIBE, EXPLAINED),
-    codes.COMMAND_COMPLETE: (codes.EXECUTE,),
+    codes.COMMAND_COMPLETE: (codes.EXECUTE, DEALLOCATING),
     codes.EMPTY_QUERY_RESPONSE: (codes.EXECUTE,),
     codes.PORTAL_SUSPENDED: (codes.EXECUTE,),
 }

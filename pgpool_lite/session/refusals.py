@@ -35,6 +35,8 @@ class StatementRules:
     limit: int = 200
     #: Answer 42P05 and 26000 and go on, as PostgreSQL does; PgBouncer closes the client.
     answers_like_postgres: bool = False
+    #: DEALLOCATE in SQL finds what was prepared by the protocol (sql_prepared_statements = track).
+    tracks_sql: bool = False
 
 
 def of_parse(
@@ -100,6 +102,30 @@ def of_unknown_to_servers(name: bytes, explained: ClientError) -> ClientError:
         sqlstate="26000",
         detail=explained.detail,
         hint=explained.hint,
+    )
+
+
+def of_sql(word: str) -> ClientError:
+    """Return why PREPARE or EXECUTE in SQL is refused."""
+    return ClientError(
+        f"SQL-level {word} refused",
+        sqlstate="0A000",
+        detail="The pooler runs with sql_prepared_statements = track: in transaction pooling the"
+        " next transaction may have another server, which does not know the name.",
+        hint="Prepare through the protocol, as drivers do when they are asked to prepare. Or set"
+        " sql_prepared_statements = pass in the pooler, and keep PREPARE and EXECUTE in one"
+        " transaction.",
+    )
+
+
+def of_reserved_name(name: bytes) -> ClientError:
+    """Return why a name that servers know another statement by cannot be deallocated."""
+    return ClientError(
+        f'DEALLOCATE of "{_shown(name)}" refused',
+        sqlstate="0A000",
+        detail="By names like this one servers know statements that the pooler shares between"
+        " clients.",
+        hint=advice.CLOSE_HINT,
     )
 
 

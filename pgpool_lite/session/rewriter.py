@@ -135,7 +135,7 @@ class Rewriter:
 
         Raises ClientError for what ends the client.
         """
-        session, outstanding = self._session, self._outstanding
+        session = self._session
         self._renaming.server_book = server.statements
         self._renaming.server_has_failed = server.status == codes.STATUS_FAILED
         if not (session.owed or session.unsynced or session.tail or session.body_left):
@@ -143,6 +143,11 @@ class Rewriter:
             if usual is not None:
                 session.owed.append(codes.SYNC)
                 return usual
+        return self._rewrite(data)
+
+    def _rewrite(self, data: bytes) -> bytes:
+        """Return what goes to the server in place of a read that is not the usual one."""
+        session, outstanding = self._session, self._outstanding
         if outstanding.is_sure():
             self._renaming.used.clear()
             outstanding.settle()

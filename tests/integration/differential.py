@@ -124,6 +124,13 @@ def query(sql: str) -> Step:
     return _fixed(Kind.END, f"Query({sql!r})", Query(sql))
 
 
+def deallocate(name: str) -> Step:
+    def build(number: str) -> bytes:
+        return Query(f"DEALLOCATE {name}{number}")
+
+    return Step(Kind.END, f"deallocate({name!r})", build)
+
+
 def other(shown: str, build: Callable[[str], bytes]) -> Step:
     return Step(Kind.OTHER, f"OTHER({shown})", build)
 

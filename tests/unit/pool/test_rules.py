@@ -11,6 +11,7 @@ from pgpool_lite.config import (
     PoolMode,
     PreparedStatements,
     Settings,
+    SqlPreparedStatements,
     UserSettings,
 )
 from pgpool_lite.pool.rules import PoolRules, resolve
@@ -144,6 +145,16 @@ def test_without_a_limit_names_pass_as_they_are() -> None:
 
 def test_session_pooling_needs_no_mapping_of_names() -> None:
     assert resolve(Settings(pool_mode=PoolMode.SESSION), APP, ALICE).statements is None
+
+
+def test_a_database_may_have_sql_tracked_or_not() -> None:
+    tracking = replace(APP, sql_prepared_statements=SqlPreparedStatements.TRACK)
+
+    rules, others = (resolve(SETTINGS, each, ALICE).statements for each in (tracking, APP))
+
+    assert rules is not None
+    assert others is not None
+    assert (rules.tracks_sql, others.tracks_sql) == (True, False)
 
 
 def test_names_can_be_refused_or_passed_on_demand() -> None:
