@@ -172,6 +172,7 @@ class Console:
             connected_at=START,
             requested_at=START,
         )
+        self.registry.census.client_came(self.registry.console.headcount, self.client.user)
         self.session = ConsoleSession(
             self.client,
             self.registry.console.stats.now,
@@ -214,6 +215,7 @@ class Console:
             self.now,
         )
         client.connection = Side()
+        client.user = pool.user
         pool.add_client(client)
         if is_welcome:
             pool.admit(client)

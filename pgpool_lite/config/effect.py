@@ -20,12 +20,9 @@ _NO_TLS = "pgpool_lite does not speak TLS; use a tunnel, or a server on this mac
 _AUTH_QUERY = "secrets come from auth_file only"
 _AUTH_METHOD = "the auth_type it belongs to is not supported"
 _BUFFERS = "asyncio sizes its own buffers"
-_RESERVE = "pools have no reserve; raise default_pool_size"
 _DNS = "host names are looked up by the operating system, which tells of no zones"
 _WINDOWS = "there is no Windows service"
 _IDLE_POOLS = "pools and automatic databases are kept"
-_SERVER_LIMIT = "servers are limited per pool only, by default_pool_size and pool_size"
-_CLIENT_LIMIT = "clients are limited all together only, by max_client_conn"
 
 # Key, and why it does nothing.
 NOT_IN_EFFECT: Mapping[str, str] = {
@@ -48,16 +45,10 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "disable_pqexec": "simple queries are served",
     "dns_zone_check_period": _DNS,
     "job_name": _WINDOWS,
-    "max_db_connections": _SERVER_LIMIT,
-    "max_db_client_connections": _CLIENT_LIMIT,
-    "max_user_client_connections": _CLIENT_LIMIT,
     "max_packet_size": "messages of any size are streamed through",
-    "max_user_connections": _SERVER_LIMIT,
     "peer_id": "cancel requests are not forwarded to other processes",
     "pkt_buf": _BUFFERS,
     "pool_idle_timeout": _IDLE_POOLS,
-    "reserve_pool_size": _RESERVE,
-    "reserve_pool_timeout": _RESERVE,
     "resolv_conf": "host names are looked up as the operating system is configured to",
     "sbuf_loopcnt": _BUFFERS,
     "server_fast_close": "RECONNECT waits for the session's end",
@@ -75,9 +66,6 @@ NOT_IN_EFFECT_PER_DATABASE: Mapping[str, str] = {
     "auth_dbname": _AUTH_QUERY,
     "auth_query": _AUTH_QUERY,
     "auth_user": _AUTH_QUERY,
-    "max_db_client_connections": _CLIENT_LIMIT,
-    "max_db_connections": _SERVER_LIMIT,
-    "reserve_pool_size": _RESERVE,
 }
 
 NO_PEERS = "[peers] does nothing: cancel requests are not forwarded to other processes"

@@ -6,12 +6,10 @@ holds is the effective number: a database's or a user's own, else the one of [pg
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from pgpool_lite.config import UserSettings
-from pgpool_lite.console.clients import ConsoleClient
 from pgpool_lite.console.tables import CONSOLE_MODE, all_databases, load_balance_hosts
 from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.registry import CONSOLE, Registry
@@ -57,10 +55,10 @@ class UserStatus:
     current_client_connections: int
 
 
-def database_statuses(registry: Registry, console_client_count: int) -> list[DatabaseStatus]:
+def database_statuses(registry: Registry) -> list[DatabaseStatus]:
     """Return one row per database, the console's too; `*` shows as what it was used for."""
     return [
-        _console_status(registry, console_client_count)
+        _console_status(registry)
         if database is registry.console
         else _database_status(database, registry)
         for database in all_databases(registry)
@@ -69,7 +67,6 @@ def database_statuses(registry: Registry, console_client_count: int) -> list[Dat
 
 def _database_status(database: Database, registry: Registry) -> DatabaseStatus:
     settings, common = database.settings, registry.config.settings
-    pools = [pool for pool in registry.pools.values() if pool.database is database]
     return DatabaseStatus(
         name=database.name,
         host=settings.host or None,
@@ -83,17 +80,17 @@ def _database_status(database: Database, registry: Registry) -> DatabaseStatus:
         pool_mode=settings.pool_mode.value if settings.pool_mode is not None else None,
         load_balance_hosts=load_balance_hosts(settings),
         max_connections=_or(settings.max_db_connections, common.max_db_connections),
-        current_connections=sum(pool.server_count for pool in pools),
+        current_connections=database.headcount.server_count,
         max_client_connections=_or(
             settings.max_db_client_connections, common.max_db_client_connections
         ),
-        current_client_connections=sum(pool.client_count for pool in pools),
+        current_client_connections=database.headcount.client_count,
         paused=database.is_paused_by_name,
         disabled=database.is_disabled,
     )
 
 
-def _console_status(registry: Registry, client_count: int) -> DatabaseStatus:
+def _console_status(registry: Registry) -> DatabaseStatus:
     settings = registry.config.settings
     return DatabaseStatus(
         name=CONSOLE,
@@ -107,40 +104,37 @@ def _console_status(registry: Registry, client_count: int) -> DatabaseStatus:
         server_lifetime=int(settings.server_lifetime),
         pool_mode=CONSOLE_MODE,
         load_balance_hosts=None,
-        max_connections=0,
+        max_connections=settings.max_db_connections,
         current_connections=0,
-        max_client_connections=0,
-        current_client_connections=client_count,
+        max_client_connections=settings.max_db_client_connections,
+        current_client_connections=registry.console.headcount.client_count,
         paused=False,
         disabled=False,
     )
 
 
-def user_statuses(registry: Registry, console_clients: Iterable[ConsoleClient]) -> list[UserStatus]:
-    """Return one row per user: of auth_file, of [users], or forced by a database."""
+def user_statuses(registry: Registry) -> list[UserStatus]:
+    """Return one row per user: of auth_file, of [users], forced by a database, or here now."""
     config = registry.config
     forced = {each.settings.user for each in registry.databases.values() if each.settings.user}
-    names = {CONSOLE, *config.secrets, *config.users, *forced}
-    names.update(user for _, user in registry.pools)
-    on_console = [client.user for client in console_clients]
-    return [_user_status(name, registry, on_console.count(name)) for name in sorted(names)]
+    names = {CONSOLE, *config.secrets, *config.users, *forced, *registry.census.users}
+    return [_user_status(name, registry) for name in sorted(names)]
 
 
-def _user_status(name: str, registry: Registry, console_count: int) -> UserStatus:
+def _user_status(name: str, registry: Registry) -> UserStatus:
     settings, common = registry.config.users.get(name), registry.config.settings
     settings = settings or UserSettings(name=name)
-    pools = [pool for (_, user), pool in registry.pools.items() if user == name]
     return UserStatus(
         name=name,
         pool_size=settings.pool_size,
         reserve_pool_size=settings.reserve_pool_size,
         pool_mode=settings.pool_mode.value if settings.pool_mode is not None else None,
         max_user_connections=_or(settings.max_user_connections, common.max_user_connections),
-        current_connections=sum(pool.server_count for pool in pools),
+        current_connections=registry.census.servers_of(name),
         max_user_client_connections=_or(
             settings.max_user_client_connections, common.max_user_client_connections
         ),
-        current_client_connections=console_count + sum(pool.client_count for pool in pools),
+        current_client_connections=registry.census.clients_of(name),
     )
 
 

@@ -186,7 +186,7 @@ def _lists(view: View) -> list[tuple[str, Cell]]:
     arriving = sum(len(pool.clients[ClientState.LOGIN]) for pool in pools)
     return [
         ("databases", len(registry.databases) + 1),
-        ("users", len(user_statuses(registry, ()))),
+        ("users", len(user_statuses(registry))),
         ("peers", len(registry.config.peers)),
         ("pools", len(pools) + 1),
         ("peer_pools", 0),
@@ -249,7 +249,7 @@ TABLES: Final[dict[str, Table]] = {
     ),
     "databases": table(
         _DATABASE_FIELDS,
-        lambda view: database_statuses(view.registry, len(view.console_clients)),
+        lambda view: database_statuses(view.registry),
     ),
     "dns_hosts": table(_HOST_NAME_FIELDS, lambda view: view.registry.names.names(view.now)),
     "dns_zones": Table(
@@ -289,6 +289,6 @@ TABLES: Final[dict[str, Table]] = {
     "stats_averages": show_stats.STATS_AVERAGES,
     "stats_totals": show_stats.STATS_TOTALS,
     "totals": show_stats.TOTALS,
-    "users": table(_USER_FIELDS, lambda view: user_statuses(view.registry, view.console_clients)),
+    "users": table(_USER_FIELDS, lambda view: user_statuses(view.registry)),
     "version": Table(_columns(TEXT, "version"), lambda view: [(tables.VERSION_TEXT,)]),
 }

@@ -94,7 +94,9 @@ class Doorkeeper:
         if name == CONSOLE:
             return self._admit_to_console(user, settings, wishes, application_name)
         database = self._registry.find_database(name, now)
-        self.check_limits()
+        if settings.auth_type is AuthType.ANY:
+            user = database.settings.user or user  # who it says it is counts for nothing
+        self.check_limits(database, user)
         if database.is_disabled:
             raise LoginRejected(f'database "{name}" is disabled')
         challenge = self._challenge(user, settings, database)
@@ -120,18 +122,33 @@ class Doorkeeper:
                 "not allowed",
                 detail=f'User "{user}" is in neither admin_users nor stats_users.',
             )
-        challenge = self._challenge(user, settings, self._registry.console)
         console = self._registry.console
+        if not is_admin:
+            self.check_limits(console, user)
+        challenge = self._challenge(user, settings, console)
         return Admission(user, console, True, challenge, wishes, application_name, not is_admin)
 
-    def check_limits(self) -> None:
-        """Raise LimitReached if there is no room for one more client.
+    def check_limits(self, database: Database, user: str) -> None:
+        """Raise LimitReached if there is no room for one more client of `user` in `database`.
 
-        Asked at the door and again after the proof, for in between others may have come in.
+        Asked at the door and again after the proof, for in between others may have come in. The
+        console has room whatever max_client_conn says, and its admins come in anyway.
         """
-        settings = self._registry.config.settings
-        if self._registry.client_count >= settings.max_client_conn:
+        config, census = self._registry.config, self._registry.census
+        settings, special = config.settings, config.users.get(user)
+        if (
+            database is not self._registry.console
+            and census.everybody.client_count >= settings.max_client_conn
+        ):
             raise LimitReached("no more connections allowed (max_client_conn)")
+        limit = database.settings.max_db_client_connections or settings.max_db_client_connections
+        if 0 < limit <= database.headcount.client_count:
+            raise LimitReached("client connections exceeded (max_db_client_connections)")
+        limit = (special.max_user_client_connections if special else None) or (
+            settings.max_user_client_connections
+        )
+        if 0 < limit <= census.clients_of(user):
+            raise LimitReached("client connections exceeded (max_user_client_connections)")
 
     # --- start-up parameters ---
 

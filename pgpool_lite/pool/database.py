@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgpool_lite.config import DatabaseSettings
+from pgpool_lite.pool.headcount import Headcount
 from pgpool_lite.pool.stats import Stats
 
 
@@ -23,6 +24,7 @@ class Database:
         #: DISABLE: new clients are refused.
         self.is_disabled = False
         self.stats = Stats(now)
+        self.headcount = Headcount()
 
     @property
     def name(self) -> str:

@@ -3,11 +3,10 @@
 HOT rule: `link` and `release` touch a fixed number of dict entries, whatever the pool's size, and
 call nothing that could wait.
 
-A `Pool` owns the lists in which its connections stand; being in a list *is* being in that state.
-`_move` and `_move_client` change both and look every move up in `session.states`; only the hot pair
-does the same by hand, between IDLE and ACTIVE. Policy is two lines, both in `_hand_over` and
-`link`: the idle server that was released last goes out first, and the client that waits longest is
-served first.
+A `Pool` is a `Roster` with a policy. The roster's movers take connections from list to list; only
+the hot pair does the same by hand, between IDLE and ACTIVE. Policy is two lines, both in
+`_hand_over` and `link`: the idle server that was released last goes out first, and the client that
+waits longest is served first. Whether one more server may be opened is `opening`'s business.
 
 The pool decides and never acts: it returns who is to go on, and leaves in a server's `state` what
 has become of it. Opening, sending and closing are the runtime's.
@@ -15,19 +14,19 @@ has become of it. Opening, sending and closing are the runtime's.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.config import PoolMode
+from pgpool_lite.pool.headcount import Census
 from pgpool_lite.pool.hosts import HostRotation
+from pgpool_lite.pool.roster import Roster
 from pgpool_lite.pool.rules import PoolRules
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
-from pgpool_lite.session.states import CLIENT_MOVES, SERVER_MOVES, ClientState, ServerState
+from pgpool_lite.session.states import ClientState, ServerState
 
 if TYPE_CHECKING:
-    from pgpool_lite.pool.cancel import CancelRequest
     from pgpool_lite.pool.database import Database
 
 # Members as module globals: looking one up in its Enum class costs as much as a dict operation.
@@ -40,38 +39,19 @@ _CLIENT_ACTIVE: Final = ClientState.ACTIVE
 _CLIENT_WAITING: Final = ClientState.WAITING
 _SESSION: Final = PoolMode.SESSION
 
-#: A dict gives its newest member at once and forgets any member at once: last in, first out.
-ServerList = dict[ServerSession, None]
-#: Those who wait stand in an OrderedDict, which gives its oldest member at once too, however many
-#: have left: first in, first out.
-ClientList = dict[ClientSession, None]
 
-
-class Pool:
+class Pool(Roster):
     """All connections of one (database, user). Owned by the registry."""
 
-    def __init__(self, database: Database, user: str, rules: PoolRules) -> None:
+    def __init__(
+        self, database: Database, user: str, rules: PoolRules, census: Census | None = None
+    ) -> None:
         """Make an empty pool; nothing is opened until somebody waits."""
-        self.database = database
-        self.user = user
+        super().__init__(database, user, census)
         self.rules: PoolRules
         #: Nothing stands between a settled answer and the next client: the usual transaction pool.
         self._is_plain = False
         self.counters = database.stats.now
-        # --- lists, one per state ---
-        self.servers: dict[ServerState, ServerList] = {
-            state: {} for state in ServerState if state is not ServerState.CLOSED
-        }
-        self._waiting: OrderedDict[ClientSession, None] = OrderedDict()
-        self.clients: dict[ClientState, ClientList] = {
-            ClientState.LOGIN: {},
-            _CLIENT_ACTIVE: {},
-            _CLIENT_WAITING: self._waiting,
-        }
-        self.cancel_requests: dict[ClientState, OrderedDict[CancelRequest, None]] = {
-            ClientState.WAITING_CANCEL: OrderedDict(),
-            ClientState.ACTIVE_CANCEL: OrderedDict(),
-        }
         # The lists of the hot path under their own names; the very same objects.
         self._idle = self.servers[_IDLE]
         self._active = self.servers[_ACTIVE]
@@ -84,15 +64,37 @@ class Pool:
         self.failure = ""
         self.login_began_at = float("-inf")
         self.last_lifetime_close_at = float("-inf")
+        # --- among other pools ---
+        #: Its database is gone, or it was idle for long: nothing is opened for it any more.
+        self.is_disbanded = False
+        for each in self.headcounts:
+            each.pools[self] = None
         self.set_rules(rules)
+
+    def disband(self) -> None:
+        """Leave the other pools; whoever is still here is to be closed."""
+        self.is_disbanded = True
+        for each in self.headcounts:
+            each.note_starving(self, False)
+            each.pools.pop(self, None)
+        self._census.forget_if_empty(self.user)
 
     def set_rules(self, rules: PoolRules) -> None:
         """Follow new rules from now on, after a RELOAD."""
         self.rules = rules
-        self._is_plain = rules.mode is not _SESSION and not rules.reset_query
+        self.look_out()
         for servers in self.servers.values():
             for server in servers:
                 self._apply_rules(server)
+
+    def look_out(self) -> None:
+        """Resolve whether a release needs care: the rules, or who starves, have changed."""
+        rules = self.rules
+        self._is_plain = (
+            rules.mode is not _SESSION
+            and not rules.reset_query
+            and not any(each.starving for each in self.headcounts)
+        )
 
     def _apply_rules(self, server: ServerSession) -> None:
         server.forbids_blocks = self.rules.mode is PoolMode.STATEMENT
@@ -207,13 +209,21 @@ class Pool:
             self.last_lifetime_close_at = now
         if not server.close_reason and self.database.is_paused:
             server.close_reason = "pause mode"
+        if not server.close_reason and self._must_give_way():
+            server.close_reason = "evicted"
         return bool(server.close_reason)
+
+    def _must_give_way(self) -> bool:
+        """Say whether another pool needs the room of a server that nobody here waits for."""
+        return not self._waiting and any(
+            other.is_waited_for for each in self.headcounts for other in each.starving
+        )
 
     # --- servers come and go ---
 
     def add_server(self, server: ServerSession, now: float) -> None:
         """Take in a connection that is about to be opened."""
-        self.servers[ServerState.LOGIN][server] = None
+        self._add_server(server)
         self._apply_rules(server)
         self.login_began_at = now
 
@@ -281,32 +291,7 @@ class Pool:
             self._move(server, _CLOSED)
         return client
 
-    def may_open_server(self, now: float) -> bool:
-        """Say whether a server may be opened: one at a time, and not too soon after a failure."""
-        if self.servers[ServerState.LOGIN] or self.database.is_paused:
-            return False
-        return not self.failure or now - self.login_began_at >= self.rules.login_retry_s
-
-    def wants_server(self, now: float) -> bool:
-        """Say whether a server may and should be opened now."""
-        rules = self.rules
-        count = self.server_count
-        if not self.may_open_server(now):
-            return False
-        if self.welcome is None and self.clients[ClientState.LOGIN]:
-            return True
-        if rules.pool_size and count >= rules.pool_size:
-            return False
-        if count < rules.min_pool_size and (rules.has_forced_user or self.client_count):
-            return True
-        on_the_way = len(self.servers[_TESTED]) + len(self.servers[ServerState.USED])
-        return len(self._waiting) > on_the_way
-
     # --- clients come and go ---
-
-    def add_client(self, client: ClientSession) -> None:
-        """Take in an authenticated client; it is in LOGIN until the welcome is known."""
-        self.clients[client.state][client] = None
 
     def admit(self, client: ClientSession) -> None:
         """Note that a client has been welcomed."""
@@ -327,28 +312,6 @@ class Pool:
             self._move_client(client, ClientState.CLOSED)
         return server
 
-    # --- figures ---
-
-    @property
-    def server_count(self) -> int:
-        """Server connections of every state, those being opened too."""
-        return sum(map(len, self.servers.values()))
-
-    @property
-    def client_count(self) -> int:
-        """Clients of every state."""
-        return sum(map(len, self.clients.values()))
-
-    @property
-    def has_usable_server(self) -> bool:
-        """Some server is logged in: a failing login is not the end of the world."""
-        return self.server_count > len(self.servers[ServerState.LOGIN])
-
-    def oldest_wait_s(self, now: float) -> float:
-        """Return for how long the oldest waiting client has waited."""
-        oldest = next(iter(self._waiting), None)
-        return now - oldest.waiting_since if oldest is not None else 0.0
-
     def is_life_over(self, server: ServerSession, now: float) -> bool:
         """Say whether a server is too old; they retire one by one, spread over a lifetime."""
         if now < server.retires_at:
@@ -356,27 +319,3 @@ class Pool:
         rules = self.rules
         spread = rules.server_lifetime_s / rules.pool_size if rules.pool_size else 0.0
         return now - self.last_lifetime_close_at >= spread
-
-    # --- the movers ---
-
-    def _move(self, server: ServerSession, state: ServerState) -> None:
-        old = server.state
-        if state not in SERVER_MOVES[old]:
-            raise AssertionError(f"a server cannot go from {old.name} to {state.name}")
-        del self.servers[old][server]
-        server.state = state
-        if state is not _CLOSED:
-            self.servers[state][server] = None
-        else:
-            server.statements.clear()
-
-    def _move_client(self, client: ClientSession, state: ClientState) -> None:
-        old = client.state
-        if state not in CLIENT_MOVES[old]:
-            raise AssertionError(f"a client cannot go from {old.name} to {state.name}")
-        del self.clients[old][client]
-        client.state = state
-        if state is not ClientState.CLOSED:
-            self.clients[state][client] = None
-        elif client.rewriter is not None:
-            client.rewriter.book.clear()

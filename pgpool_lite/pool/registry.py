@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from pgpool_lite.config import Config, DatabaseSettings, PoolMode, UserSettings
 from pgpool_lite.errors import LoginRejected
 from pgpool_lite.pool.database import Database
+from pgpool_lite.pool.headcount import Census
 from pgpool_lite.pool.names import NameCache
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.rules import PoolRules, resolve
@@ -41,6 +42,8 @@ class Registry:
         #: The console is a database too: it has statistics and a line in SHOW DATABASES.
         self.console = Database(DatabaseSettings(name=CONSOLE, pool_mode=PoolMode.STATEMENT), now)
         self.pools: dict[tuple[str, str], Pool] = {}
+        #: How many connections each user has, and how many clients there are at all.
+        self.census = Census()
         #: Keys that a client's SCRAM login revealed, by user: they log in to servers.
         self.scram_keys: dict[str, ScramKeys] = {}
         #: Host names of servers, and their addresses.
@@ -99,7 +102,7 @@ class Registry:
         user = database.settings.user or client_user
         pool = self.pools.get((database.name, user))
         if pool is None:
-            pool = Pool(database, user, self.rules_for(database, user))
+            pool = Pool(database, user, self.rules_for(database, user), self.census)
             self.pools[database.name, user] = pool
         return pool
 
@@ -123,8 +126,8 @@ class Registry:
 
     @property
     def client_count(self) -> int:
-        """Clients of all pools."""
-        return sum(pool.client_count for pool in self.pools.values())
+        """Clients of all pools; those of the console are not among them."""
+        return self.census.everybody.client_count - self.console.headcount.client_count
 
     def clients(self) -> Iterator[tuple[Pool, ClientSession]]:
         """Walk over all clients of all pools."""

@@ -31,6 +31,12 @@ class PoolRules:
     mode: PoolMode = PoolMode.TRANSACTION
     pool_size: int = 20
     min_pool_size: int = 0
+    #: Servers that a pool may have on top for a client that has waited for this long; 0: never.
+    reserve_size: int = 0
+    reserve_timeout_s: float = 5.0
+    #: Servers of the database, and of the user, over all pools; 0: any number.
+    max_db_connections: int = 0
+    max_user_connections: int = 0
     round_robin: bool = False
     #: Sent to a server before its next client, "" for none.
     reset_query: str = ""
@@ -66,6 +72,12 @@ def resolve(settings: Settings, database: DatabaseSettings, user: UserSettings) 
         mode=mode,
         pool_size=_first(user.pool_size, database.pool_size, settings.default_pool_size),
         min_pool_size=_first(database.min_pool_size, settings.min_pool_size),
+        reserve_size=_first(
+            user.reserve_pool_size, database.reserve_pool_size, settings.reserve_pool_size
+        ),
+        reserve_timeout_s=settings.reserve_pool_timeout,
+        max_db_connections=_first(database.max_db_connections, settings.max_db_connections),
+        max_user_connections=_first(user.max_user_connections, settings.max_user_connections),
         round_robin=settings.server_round_robin,
         reset_query=settings.server_reset_query if needs_reset else "",
         check_delay_s=settings.server_check_delay,

@@ -124,16 +124,17 @@ class ClientLoginConnection(asyncio.Protocol):
         assert admission is not None
         if self._login.scram_client_key:
             self._runtime.doorkeeper.remember_proof(admission, self._login.scram_client_key)
+        try:
+            if self._runtime.is_shutting_down and not admission.is_console:
+                raise LimitReached("pooler is shutting down")
+            if not admission.is_console or admission.is_stats_user:
+                self._runtime.doorkeeper.check_limits(admission.database, admission.user)
+        except ClientError as error:
+            self.refuse(error)
+            return
         if admission.is_console:
             self._runtime.doorway.leave(self)
             self._runtime.open_console(self._transport, admission, self.id, self._login.rest)
-            return
-        try:
-            if self._runtime.is_shutting_down:
-                raise LimitReached("pooler is shutting down")
-            self._runtime.doorkeeper.check_limits()
-        except ClientError as error:
-            self.refuse(error)
             return
         pool = self._runtime.registry.pool_for(admission.database, admission.user)
         session = session_class(pool.rules.statements)(

@@ -82,6 +82,8 @@ class ConsoleConnection(asyncio.Protocol):
             self._note_refusal,
         )
         runtime.consoles.add(self)
+        registry = runtime.registry
+        registry.census.client_came(registry.console.headcount, admission.user)
         transport.set_protocol(self)
         transport.write(self._session.welcome(_make_key()))
         if rest:
@@ -177,6 +179,8 @@ class ConsoleConnection(asyncio.Protocol):
             return
         runtime.consoles.discard(self)
         runtime.console_waiters.discard(self)
+        registry = runtime.registry
+        registry.census.client_left(registry.console.headcount, self.client.user)
         if runtime.settings.log_disconnections:
             age_s = runtime.clock() - self.client.connected_at
             LOGGER.info("%s closing because: %s (age=%ds)", self._name, reason, age_s)

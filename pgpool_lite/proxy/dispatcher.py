@@ -18,7 +18,7 @@ from pgpool_lite.errors import (
     ServerError,
     ServerRefusedLogin,
 )
-from pgpool_lite.pool import maintenance
+from pgpool_lite.pool import maintenance, opening
 from pgpool_lite.pool.maintenance import (
     CloseClient,
     CloseServer,
@@ -26,6 +26,7 @@ from pgpool_lite.pool.maintenance import (
     NotifyClient,
     TestServer,
 )
+from pgpool_lite.pool.opening import Evict
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.proxy.client_connection import ClientConnection
@@ -87,7 +88,7 @@ class Dispatcher:
             self._ask(server, pool.rules.reset_query, "reset query failed")
         elif server.state is ServerState.CLOSED:
             self._close_socket(server, pool, server.close_reason)
-            self.replenish(pool)
+            self._room_is_made(pool)
 
     def own_query_done(self, connection: ServerConnection) -> None:
         """Take a server back whose check, reset or connect query has been answered."""
@@ -119,13 +120,36 @@ class Dispatcher:
 
         Nobody is left to wait for it, so nothing else would ever find out that it can be had.
         """
-        if not self.is_stopping and pool.may_open_server(self.clock()):
-            self.open_server(pool)
+        self.replenish(pool, is_asked=True)
 
-    def replenish(self, pool: Pool) -> None:
-        """Open a server if the pool wants one."""
-        if not self.is_stopping and pool.wants_server(self.clock()):
-            self.open_server(pool)
+    def replenish(self, pool: Pool, *, is_asked: bool = False) -> None:
+        """Open a server if the pool needs one and there is room, or room can be made.
+
+        `is_asked`: it needs one, whoever waits.
+        """
+        if self.is_stopping:
+            return
+        step = opening.next_step(pool, self.clock(), is_asked=is_asked)
+        while isinstance(step, Evict):
+            step.pool.remove_server(step.server)
+            self._close_socket(step.server, step.pool, "evicted")
+            step = opening.next_step(pool, self.clock(), is_asked=is_asked)
+        if step is None:
+            return
+        if step.reserve_for is not None:
+            self.log.client(step.reserve_for, pool).warning("taking connection from reserve_pool")
+        self.open_server(pool)
+
+    def _room_is_made(self, pool: Pool) -> None:
+        """Let another server be opened in place of one that is closed, here or where one lacks."""
+        self.replenish(pool)
+        self._feed_starving(pool)
+
+    def _feed_starving(self, pool: Pool) -> None:
+        """Have the pools go on that wait for a server of this one to be closed."""
+        for each in pool.headcounts:
+            for starving in list(each.starving):
+                self.replenish(starving)
 
     # --- servers come ---
 
@@ -153,6 +177,7 @@ class Dispatcher:
             waiting = (ClientState.WAITING, ClientState.LOGIN)
             for client in [client for state in waiting for client in pool.clients[state]]:
                 client.connection.refuse(refusal)
+        self._feed_starving(pool)
         self.on_change()
 
     # --- clients go ---
@@ -182,7 +207,7 @@ class Dispatcher:
         if abandoned is not None:
             pool.remove_server(abandoned)
             self._close_socket(abandoned, pool, "client disconnect while server was not ready")
-            self.replenish(pool)
+            self._room_is_made(pool)
         if connection.is_congested:
             connection.transport.abort()  # it would never read what it is still to be sent
         else:
@@ -213,7 +238,7 @@ class Dispatcher:
             client.connection.refuse(
                 kind(error.message, sqlstate=error.sqlstate, detail=error.detail)
             )
-        self.replenish(pool)
+        self._room_is_made(pool)
 
     def _close_socket(self, server: ServerSession, pool: Pool, reason: str) -> None:
         self.log.server_closed(server, pool, reason, self.clock())

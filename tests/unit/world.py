@@ -100,31 +100,40 @@ class World:
         #: Servers that the pool has asked for, and whose login is not over yet.
         self.logging_in: list[ServerConnection] = []
 
+    def add_pool(self, user: str) -> Pool:
+        """Make a pool of another user in the same database, with the same rules."""
+        pool = self.registry.pool_for(self.pool.database, user)
+        pool.set_rules(self.pool.rules)
+        pool.welcome = dict(WELCOME)
+        return pool
+
     def add_client(
         self,
         parameters: Mapping[str, str] = WELCOME,
         *,
         is_proven: bool = True,
         rewrites: bool = False,
+        pool: Pool | None = None,
     ) -> ClientConnection:
         """Bring a client in that has been welcomed with these parameter values.
 
         `rewrites`: its named prepared statements are mapped, otherwise they pass as they are.
         """
+        pool = pool or self.pool
         number = self.registry.next_id()
         values = self.registry.tracked.values_of(parameters)
         session = ClientSession(number, CancelKey(number, b"key!"), values, self.clock())
         session.is_proven = is_proven
-        self.pool.add_client(session)
-        self.registry.remember_key(self.pool, session)
-        self.pool.admit(session)
+        pool.add_client(session)
+        self.registry.remember_key(pool, session)
+        pool.admit(session)
         session.rewrites = rewrites
         if rewrites:
-            assert self.pool.rules.statements is not None
+            assert pool.rules.statements is not None
             session.rewriter = Rewriter(
-                session, self.registry.statements, self.pool.rules.statements, self.pool.counters
+                session, self.registry.statements, pool.rules.statements, pool.counters
             )
-        return ClientConnection(session, self.pool, FakeTransport(), self.dispatcher)
+        return ClientConnection(session, pool, FakeTransport(), self.dispatcher)
 
     def add_server(self, parameters: Mapping[str, str] = WELCOME) -> ServerConnection:
         """Bring a server in that has logged in; whoever waits gets it."""
@@ -134,7 +143,7 @@ class World:
     def finish_login(self) -> ServerConnection:
         """Let the oldest login that is under way succeed."""
         connection = self.logging_in.pop(0)
-        self.dispatcher.server_ready(connection.session, self.pool)
+        self.dispatcher.server_ready(connection.session, connection.pool)
         return connection
 
     def _open_server(self, pool: Pool, parameters: Mapping[str, str] = WELCOME) -> None:

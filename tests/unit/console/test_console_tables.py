@@ -266,7 +266,7 @@ def test_databases_show_what_holds_for_them() -> None:
 
     assert show(console, "DATABASES") == [
         "app|NULL|5432|app|postgres|20|0|0|3600|NULL|NULL|9|1|0|0|0|0",
-        "pgbouncer|NULL|6432|pgbouncer|pgbouncer|2|0|0|3600|statement|NULL|0|0|0|1|0|0",
+        "pgbouncer|NULL|6432|pgbouncer|pgbouncer|2|0|0|3600|statement|NULL|9|0|0|1|0|0",
         "two|a.example,b.example|5432|x|NULL|7|0|0|3600|session|round-robin|9|0|0|0|0|1",
     ]
 

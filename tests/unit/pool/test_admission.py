@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgpool_lite.config import AuthType, Config, DatabaseSettings, Settings
+from pgpool_lite.config import AuthType, Config, DatabaseSettings, Settings, UserSettings
 from pgpool_lite.errors import LimitReached, LoginRejected
 from pgpool_lite.pool.admission import (
     MAX_USER_NAME,
@@ -17,10 +17,12 @@ from pgpool_lite.pool.admission import (
 )
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.session.client_login import Method
+from pgpool_lite.session.states import ClientState
 from pgpool_lite.wire.codes import PROTOCOL_3_0
 from pgpool_lite.wire.frontend import StartupMessage
 from pgpool_lite.wire.passwords import hash_md5
 from pgpool_lite.wire.scram import ScramSecret, derive_keys
+from tests.unit.pairs import make_client
 from tests.unit.pool.helpers import add_client
 
 APP = DatabaseSettings(name="app", dbname="app")
@@ -114,6 +116,77 @@ def test_max_client_conn_counts_clients() -> None:
 
     with pytest.raises(LimitReached, match=r"no more connections allowed \(max_client_conn\)"):
         door.admit()
+
+
+def test_max_db_client_connections_counts_clients_of_a_database() -> None:
+    door = Door(max_db_client_connections=1)
+    add_client(door.registry.pool_for(door.registry.databases["app"], "bob"))
+
+    door.admit(database="forced")
+    with pytest.raises(LimitReached) as caught:
+        door.admit()
+
+    assert caught.value.message == "client connections exceeded (max_db_client_connections)"
+
+
+def test_max_user_client_connections_counts_clients_by_the_name_they_logged_in_with() -> None:
+    door = Door(max_user_client_connections=1)
+    pool = door.registry.pool_for(door.registry.databases["forced"], "alice")
+    client = make_client(state=ClientState.LOGIN)
+    client.user = "alice"
+    pool.add_client(client)
+
+    door.admit(user="bob")
+    with pytest.raises(LimitReached) as caught:
+        door.admit()
+    pool.remove_client(client)
+    door.admit()
+
+    assert caught.value.message == "client connections exceeded (max_user_client_connections)"
+
+
+@pytest.mark.parametrize(("own", "common"), [(2, 1), (2, 0), (None, 2)])
+def test_a_databases_own_limit_of_clients_counts_before_that_for_all(
+    own: int | None, common: int
+) -> None:
+    door = Door(max_db_client_connections=common)
+    database = door.registry.databases["app"]
+    database.settings = replace(APP, max_db_client_connections=own)
+    add_client(door.registry.pool_for(database, "alice"))
+
+    door.admit()
+    add_client(door.registry.pool_for(database, "alice"), 2)
+    with pytest.raises(LimitReached, match="max_db_client_connections"):
+        door.admit()
+
+
+@pytest.mark.parametrize(("own", "common"), [(2, 1), (2, 0), (None, 2)])
+def test_a_users_own_limit_of_clients_counts_before_that_for_all(
+    own: int | None, common: int
+) -> None:
+    door = Door(max_user_client_connections=common)
+    alice = UserSettings(name="alice", max_user_client_connections=own)
+    door.registry.config = replace(door.registry.config, users={"alice": alice})
+    census, elsewhere = door.registry.census, door.registry.console.headcount
+    census.client_came(elsewhere, "alice")
+
+    door.admit()
+    census.client_came(elsewhere, "alice")
+    with pytest.raises(LimitReached, match="max_user_client_connections"):
+        door.admit()
+
+
+def test_limits_of_clients_hold_on_the_console_for_all_but_its_admins() -> None:
+    door = Door(max_db_client_connections=1, admin_users=("alice",), stats_users=("bob",))
+    door.registry.census.client_came(door.registry.console.headcount, "bob")
+
+    assert door.admit(database="pgbouncer").is_console
+    with pytest.raises(LimitReached, match="max_db_client_connections"):
+        door.admit(user="bob", database="pgbouncer")
+
+
+def test_with_auth_type_any_a_client_counts_as_the_user_it_becomes() -> None:
+    assert Door(auth_type=AuthType.ANY).admit(database="forced").user == "app_rw"
 
 
 # --- the console ---

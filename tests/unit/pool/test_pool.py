@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from pgpool_lite.config import PoolMode
-from pgpool_lite.pool.pool import Pool, ServerList
+from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.roster import ServerList
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState, ServerState

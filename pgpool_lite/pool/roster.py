@@ -1,0 +1,142 @@
+"""Which connections does a pool have, and what is each of them doing?
+
+A `Roster` is the lists of one pool: being in a list *is* being in that state. `_move` and
+`_move_client` take a connection from one to another, look every move up in `session.states`, and
+keep the headcounts of the pool's database and users. Who goes where, and why, is decided in
+`pool.Pool`, which is a roster with a policy.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from pgpool_lite.pool.headcount import Census, Headcount
+from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.states import CLIENT_MOVES, SERVER_MOVES, ClientState, ServerState
+
+if TYPE_CHECKING:
+    from pgpool_lite.pool.cancel import CancelRequest
+    from pgpool_lite.pool.database import Database
+
+#: A dict gives its newest member at once and forgets any member at once: last in, first out.
+ServerList = dict[ServerSession, None]
+#: Those who wait stand in an OrderedDict, which gives its oldest member at once too, however many
+#: have left: first in, first out.
+ClientList = dict[ClientSession, None]
+
+_OPENING: Final = ServerState.LOGIN
+
+
+class Roster:
+    """The connections of one (database, user), by state."""
+
+    def __init__(self, database: Database, user: str, census: Census | None = None) -> None:
+        """Begin with nobody. A pool outside of a registry has a census of its own."""
+        self.database = database
+        self.user = user
+        self._census = census or Census()
+        #: Where this pool's servers are counted: in its database, and in the user they log in as.
+        self.headcounts: tuple[Headcount, Headcount] = (
+            database.headcount,
+            self._census.of_user(user),
+        )
+        # --- lists, one per state ---
+        self.servers: dict[ServerState, ServerList] = {
+            state: {} for state in ServerState if state is not ServerState.CLOSED
+        }
+        self._waiting: OrderedDict[ClientSession, None] = OrderedDict()
+        self.clients: dict[ClientState, ClientList] = {
+            ClientState.LOGIN: {},
+            ClientState.ACTIVE: {},
+            ClientState.WAITING: self._waiting,
+        }
+        self.cancel_requests: dict[ClientState, OrderedDict[CancelRequest, None]] = {
+            ClientState.WAITING_CANCEL: OrderedDict(),
+            ClientState.ACTIVE_CANCEL: OrderedDict(),
+        }
+
+    # --- figures ---
+
+    @property
+    def server_count(self) -> int:
+        """Server connections of every state, those being opened too."""
+        return sum(map(len, self.servers.values()))
+
+    @property
+    def connected_count(self) -> int:
+        """Server connections that are logged in."""
+        return self.server_count - len(self.servers[_OPENING])
+
+    @property
+    def client_count(self) -> int:
+        """Clients of every state."""
+        return sum(map(len, self.clients.values()))
+
+    @property
+    def is_deserted(self) -> bool:
+        """No client, no server and no cancel request is here."""
+        return not (
+            self.server_count or self.client_count or any(map(len, self.cancel_requests.values()))
+        )
+
+    @property
+    def has_usable_server(self) -> bool:
+        """Some server is logged in: a failing login is not the end of the world."""
+        return self.connected_count > 0
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Some client waits for a server, or for the welcome of the first."""
+        return bool(self._waiting or self.clients[ClientState.LOGIN])
+
+    def oldest_waiting(self) -> ClientSession | None:
+        """Return the client that has waited longest for a server, if any waits."""
+        return next(iter(self._waiting), None)
+
+    def oldest_wait_s(self, now: float) -> float:
+        """Return for how long the oldest waiting client has waited."""
+        oldest = self.oldest_waiting()
+        return now - oldest.waiting_since if oldest is not None else 0.0
+
+    # --- who comes ---
+
+    def add_client(self, client: ClientSession) -> None:
+        """Take in an authenticated client; it is in LOGIN until the welcome is known."""
+        self.clients[client.state][client] = None
+        self._census.client_came(self.database.headcount, client.user)
+
+    def _add_server(self, server: ServerSession) -> None:
+        self.servers[_OPENING][server] = None
+        for each in self.headcounts:
+            each.server_count += 1
+
+    # --- the movers ---
+
+    def _move(self, server: ServerSession, state: ServerState) -> None:
+        old = server.state
+        if state not in SERVER_MOVES[old]:
+            raise AssertionError(f"a server cannot go from {old.name} to {state.name}")
+        del self.servers[old][server]
+        server.state = state
+        if state is not ServerState.CLOSED:
+            self.servers[state][server] = None
+            return
+        server.statements.clear()
+        for each in self.headcounts:
+            each.server_count -= 1
+        self._census.forget_if_empty(self.user)
+
+    def _move_client(self, client: ClientSession, state: ClientState) -> None:
+        old = client.state
+        if state not in CLIENT_MOVES[old]:
+            raise AssertionError(f"a client cannot go from {old.name} to {state.name}")
+        del self.clients[old][client]
+        client.state = state
+        if state is not ClientState.CLOSED:
+            self.clients[state][client] = None
+            return
+        if client.rewriter is not None:
+            client.rewriter.book.clear()
+        self._census.client_left(self.database.headcount, client.user)
