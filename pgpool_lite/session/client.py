@@ -162,7 +162,7 @@ class ClientSession:
         ):
             self.owed.append(_QUERY)
             if self.rewriter is not None:
-                self.rewriter.book.unnamed = None  # a Query takes the unnamed statement away
+                self.rewriter.book.drop_unnamed()  # a Query takes it away
             return RELAY
         if self.rewrites:
             return REWRITE

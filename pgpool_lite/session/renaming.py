@@ -394,7 +394,7 @@ class Renaming:
 
         self._outstanding.note(MARK, undo)
 
-    def forget_unnamed(self) -> None:
-        """Note that this client's unnamed statement is gone, here and on the server."""
-        self.book.unnamed = None
+    def fail_unnamed(self) -> None:
+        """Note that the Parse of the unnamed statement with nothing before it has failed."""
+        self.book.fail_unnamed()
         self.server_book.unnamed = None

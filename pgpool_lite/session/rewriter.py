@@ -49,7 +49,6 @@ from pgpool_lite.session.outstanding import Outstanding
 from pgpool_lite.session.refusals import StatementRules
 from pgpool_lite.session.renaming import CHANGED, KEEP, MORE, Renaming
 from pgpool_lite.session.statements import (
-    ClientStatements,
     ParseCounters,
     ServerStatements,
     StatementRegistry,
@@ -67,7 +66,7 @@ _LENGTH: Final = Struct("!i")
 class Rewriter:
     """One client's stream, as long as it names prepared statements. Owned by its session."""
 
-    __slots__ = ("_outstanding", "_registry", "_renaming", "_session", "left", "reply")
+    __slots__ = ("_outstanding", "_registry", "_renaming", "_session", "book", "left", "reply")
 
     def __init__(
         self,
@@ -81,15 +80,12 @@ class Rewriter:
         self._registry = registry
         self._outstanding = Outstanding(session)
         self._renaming = Renaming(session, self._outstanding, registry, rules, counters)
+        #: What the client has prepared.
+        self.book = self._renaming.book
         #: Answers made up while the server owes nothing: for the client, at once.
         self.reply = b""
         #: The end of a read that waits; the connection keeps it until `may_go_on`.
         self.left = b""
-
-    @property
-    def book(self) -> ClientStatements:
-        """What the client has prepared."""
-        return self._renaming.book
 
     # --- before a server is there ---
 
@@ -228,6 +224,8 @@ class Rewriter:
         if not session.owed:
             has_parsed = codes.PARSE in self._outstanding.entries
             self._renaming.parsed_at = self._renaming.server_book.ready_count if has_parsed else -1
+            if has_parsed and is_whole and self._outstanding.is_plain:
+                self.book.changes.clear()  # should it fail, it is undone by `failed_plain`
         self._outstanding.end_segment(message_type, is_whole=is_whole)
         session.unsynced = session.is_skipping = False
 
@@ -257,7 +255,7 @@ class Rewriter:
         """
         renaming = self._renaming
         if is_first_answer and renaming.parsed_at == renaming.server_book.ready_count:
-            renaming.forget_unnamed()
+            renaming.fail_unnamed()
 
     def plan_is_stale(self) -> None:
         """Have the statements just bound prepared anew everywhere: a migration changed one."""

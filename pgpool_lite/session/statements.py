@@ -144,6 +144,19 @@ class ClientStatements:
         self.unnamed = value
         return change
 
+    def drop_unnamed(self) -> None:
+        """Note that there is no unnamed statement any more, whatever becomes of what was sent.
+
+        A Query outside of a segment is never discarded, so what was before it no longer matters.
+        """
+        self.changes.clear()
+        self.unnamed = self._sure_unnamed = None
+
+    def fail_unnamed(self) -> None:
+        """Note that a Parse with nothing in flight before it has failed; later changes stay."""
+        self._sure_unnamed = None
+        self.settle_unnamed()
+
     def settle_unnamed(self) -> None:
         """See what the unnamed statement is after some change has turned out otherwise."""
         happened = (change.value for change in reversed(self.changes) if not change.is_void)

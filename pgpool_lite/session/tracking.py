@@ -84,6 +84,7 @@ class TrackingRewriter(Rewriter):
         self._renaming = self._tracking = TrackingRenaming(
             session, self._outstanding, registry, rules, counters
         )
+        self.book = self._tracking.book
 
     def rewrite(self, data: bytes, server: ServerSession) -> bytes:
         """Return what goes to `server` in place of a read, as `Rewriter` does."""

@@ -57,6 +57,8 @@ def _bind_unnamed(data: bytes, key: bytes | None, renaming: Renaming) -> bytes |
     book, server_book = renaming.book, renaming.server_book
     if key is not None:
         book.unnamed = server_book.unnamed = key
+        if book.changes:
+            book.changes.clear()  # all of them are answered
     elif book.unnamed is None or book.unnamed is not server_book.unnamed:
         return None
     renaming.counters.bind_count += 1
