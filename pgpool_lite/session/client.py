@@ -19,9 +19,9 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from pgpool_lite.errors import ServerError
+from pgpool_lite.session import copying, entries
 from pgpool_lite.session.connection import ClientSide
-from pgpool_lite.session.entries import IS_COPY_END, SEGMENT_COPY_END
+from pgpool_lite.session.entries import IS_SILENT, SEGMENT
 from pgpool_lite.session.meaning import (
     COPY_END,
     EXTENDED,
@@ -51,6 +51,7 @@ _LENGTH: Final = Struct("!i").unpack_from
 _QUERY: Final = codes.QUERY
 _HEADER_SIZE: Final = codes.HEADER_SIZE
 _WAITING: Final = ClientState.WAITING
+_RUNS: Final = copying.RUNS
 
 
 class ClientSession:
@@ -66,7 +67,6 @@ class ClientSession:
         "id",
         "is_leaving",
         "is_proven",
-        "is_skipping",
         "names_pass",
         "owed",
         "parameters",
@@ -76,6 +76,7 @@ class ClientSession:
         "rewriter",
         "rewrites",
         "server",
+        "skipping",
         "state",
         "tail",
         "unsynced",
@@ -110,14 +111,12 @@ class ClientSession:
         #: The client has said Terminate.
         self.is_leaving = False
         # --- replies ---
-        #: Types of the messages not yet answered, oldest first, with CopyDone and CopyFail as
-        #: marks between them. Of a segment, the messages up to a Sync, that came in one read, the
-        #: Sync alone stands here; its ReadyForQuery answers for all.
+        #: What is not yet answered, oldest first, a byte each: see `entries`.
         self.owed = bytearray()
         #: Extended-query messages went out since the last Sync: the server waits for one.
         self.unsynced = False
-        #: The open segment has failed: the server discards everything up to the next Sync.
-        self.is_skipping = False
+        #: What the server does with the messages of the open segment: see `copying`.
+        self.skipping = copying.RUNS
         # --- named prepared statements ---
         #: Reads that may name them go to the rewriter, which is made for the first of them.
         self.rewrites = False
@@ -192,21 +191,24 @@ class ClientSession:
                 if self.unsynced and message_type != codes.SYNC:
                     self._request_in_segment(data, segment, pos)
                 else:
-                    owed.append(message_type)
-                    self.unsynced = self.is_skipping = False
+                    owed.append(message_type if segment < 0 else SEGMENT)
+                    self.unsynced = False
+                    self.skipping = _RUNS
                 segment = -1
             elif meaning == EXTENDED:
                 if not self.unsynced:
                     self.unsynced = True
                     segment = pos
-                elif segment < 0 and not self.is_skipping:
+                elif segment < 0 and not self.skipping:
                     owed.append(message_type)
+                elif segment < 0:
+                    copying.check_skipped(self)
             elif meaning == TERMINATE:
                 return self._leave(data, start, pos)
             elif pos == start and not linked and self.state is not _WAITING:
                 start = after  # a late COPY message, or a Flush of nothing
             elif meaning == COPY_END:
-                owed.append(SEGMENT_COPY_END if self.unsynced else message_type)
+                segment = self._note_copy_end(data, segment, pos)
             pos = after
         self.body_left = pos - end
         self.dropping = start == pos > end
@@ -221,21 +223,25 @@ class ClientSession:
         """Note a Query or FunctionCall where Sync would belong: a server in error discards it."""
         if segment >= 0:
             self._note_segment(data, segment, pos)
-        if not self.is_skipping:
+        if self.skipping:
+            copying.check_skipped(self)
+        else:
             self.owed.append(data[pos])
             self.unsynced = False
 
+    def _note_copy_end(self, data: bytes, segment: int, pos: int) -> int:
+        """List a CopyDone or CopyFail in its place, and so its segment; return -1, for that."""
+        if segment >= 0:
+            self._note_segment(data, segment, pos)
+        if self.owed:
+            self.owed.append(entries.COPY_END)
+        return -1
+
     def _note_segment(self, data: bytes, pos: int, end: int) -> None:
         """List the messages of a segment one by one, for want of a Sync that answers for all."""
-        owed = self.owed
-        while owed and owed[-1] == SEGMENT_COPY_END:
-            del owed[-1]  # listed below, in its place
         while end - pos >= codes.HEADER_SIZE:
-            meaning = MEANINGS[data[pos]]
-            if meaning == EXTENDED:
-                owed.append(data[pos])
-            elif meaning == COPY_END:
-                owed.append(SEGMENT_COPY_END)
+            if MEANINGS[data[pos]] == EXTENDED:
+                self.owed.append(data[pos])
             pos += 1 + int(_LENGTH(data, pos + 1)[0])
 
     def _continue(self, data: bytes) -> int:
@@ -282,44 +288,31 @@ class ClientSession:
         self.cut = data[start:pos]
         return CUT
 
-    # --- what errors and copies take off the list of what is owed ---
+    # --- on the way back ---
+
+    def take_silent(self) -> bytes:
+        """Take off what the server says nothing to; return the answers that we make up."""
+        if self.rewriter is not None:
+            return self.rewriter.take_silent()
+        owed = self.owed
+        while owed and IS_SILENT[owed[0]]:
+            del owed[0]
+        return b""
 
     def fail_segment(self) -> None:
         """Note that the segment being answered has failed: up to its Sync, all is discarded."""
-        sync = self.owed.find(codes.SYNC)
+        sync = self.next_sync()
         if sync >= 0:
-            del self.owed[:sync]
+            self.owed[: sync + 1] = bytes([codes.SYNC])
         else:
             self.owed.clear()
-            self.unsynced = self.is_skipping = True
+            self.unsynced = True
+            self.skipping = copying.DISCARDS
 
-    def end_copy(self, *, failed: bool) -> bool:
-        """Take off the Syncs that a server ignored while it read COPY data.
+    def next_sync(self) -> int:
+        """Return where in `owed` the next Sync stands, be it that of a whole segment, or -1.
 
-        The list looks like [Query, Execute or nothing, Syncs ignored, CopyDone, Sync that ends the
-        batch]. Return False if it cannot be told whether a Sync was
-        ignored; raise ServerError if more requests are in flight behind it, for then their answers
-        can no longer be told apart.
+        A Query in a segment may stand before it: if that is discarded, so is what is behind it.
         """
-        owed = self.owed
-        first = 0 if owed and (owed[0] == codes.SYNC or IS_COPY_END[owed[0]]) else 1
-        copy_end = next((i for i in range(first, len(owed)) if IS_COPY_END[owed[i]]), None)
-        if copy_end is not None:
-            has_sync = codes.SYNC in owed[first:copy_end]
-            del owed[first : copy_end + 1]
-            return not (failed and has_sync)
-        if not failed or len(owed) <= first:
-            return True
-        if len(owed) > first + 1:
-            raise _lost_count()
-        del owed[first:]
-        self.unsynced = self.is_skipping = True
-        return False
-
-
-def _lost_count() -> ServerError:
-    return ServerError(
-        "COPY failed with more requests in flight behind it",
-        detail="PostgreSQL may or may not answer the Sync that was sent before CopyDone.",
-        hint="Send nothing behind COPY before its CopyDone, or CopyFail, and the answer to it.",
-    )
+        places = (self.owed.find(codes.SYNC), self.owed.find(SEGMENT))
+        return min((place for place in places if place >= 0), default=-1)

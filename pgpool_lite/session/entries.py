@@ -7,11 +7,13 @@ the rewriter adds, and what it must be able to undo, has a letter that is no fro
       not sent, and its answer made up FAKE_PARSE, FAKE_CLOSE
       sent, with something to undo     NAMED_PARSE, DEALLOCATING, EXPLAINED, REFUSED
       no message at all                MARK, only something to undo
-      CopyDone or CopyFail in an open segment, which no Query before it may take off
-                                       SEGMENT_COPY_END
+      a whole segment with its Sync    SEGMENT
+      CopyDone or CopyFail             COPY_END
 
-Entries are taken off from the left, as answers come. CopyDone and CopyFail stand as marks between
-the others, because they decide which Syncs a copy has swallowed.
+Entries are taken off from the left, as answers come. A segment, the messages up to a Sync, that
+came in one read stands there as SEGMENT if nothing of it needs a list; its ReadyForQuery answers
+for all. Else its messages stand there one by one, with the Sync behind them. COPY_END decides which
+Syncs a COPY has swallowed (`copying`).
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ FAKE_CLOSE: Final = ord("3")
 REFUSED: Final = ord("!")  # a Bind that is sure to fail, sent in place of what we refuse
 EXPLAINED: Final = ord("?")  # a Bind or Describe that will probably fail; we can say why
 MARK: Final = ord("m")
-SEGMENT_COPY_END: Final = ord("e")
+SEGMENT: Final = ord("s")
+COPY_END: Final = codes.COPY_DONE
 
 _IN_SEGMENT: Final = (
     codes.PARSE,
@@ -57,13 +60,19 @@ def _table(*entries: int) -> bytes:
 
 #: Entries of a segment that is listed message by message; an error clears them up to the Sync.
 IS_IN_SEGMENT: Final = _table(*_IN_SEGMENT)
-#: Entries that a ReadyForQuery takes off; on its way to one it passes over marks.
-IS_REQUEST: Final = _table(codes.QUERY, codes.SYNC, codes.FUNCTION_CALL)
-IS_COPY_END: Final = _table(codes.COPY_DONE, codes.COPY_FAIL, SEGMENT_COPY_END)
-#: Marks that a Query before them takes off; a segment's own marks stay for its copy.
-IS_LATE_COPY_END: Final = _table(codes.COPY_DONE, codes.COPY_FAIL)
+#: Entries that a ReadyForQuery takes off.
+IS_REQUEST: Final = _table(codes.QUERY, codes.SYNC, codes.FUNCTION_CALL, SEGMENT)
 #: Entries that the server is not asked for: their answers are made up, or there is none.
 IS_UNSENT: Final = _table(FAKE_PARSE, FAKE_CLOSE, MARK)
+#: Entries to which the server says nothing. They never stay at the head of the list.
+IS_SILENT: Final = _table(FAKE_PARSE, FAKE_CLOSE, MARK, COPY_END)
+#: Entries that the server answers with something else before it says ReadyForQuery.
+HAS_ANSWER: Final = _table(
+    codes.QUERY,
+    codes.FUNCTION_CALL,
+    SEGMENT,
+    *(entry for entry in _IN_SEGMENT if not IS_UNSENT[entry]),
+)
 IS_SWALLOWED: Final = _table(OWN_PARSE, OWN_BIND, OWN_CLOSE)
 #: Entries with an item in the rewriter's `undo`, in the same order.
 HAS_UNDO: Final = _table(
@@ -72,10 +81,12 @@ HAS_UNDO: Final = _table(
 #: Entries with an item in the rewriter's `errors`, in the same order.
 HAS_ERROR: Final = _table(REFUSED, EXPLAINED)
 
+#: What is said to the client in place of the server.
 FAKE_ANSWERS: Final = {
     FAKE_PARSE: backend.PARSE_COMPLETE,
     FAKE_CLOSE: backend.CLOSE_COMPLETE,
     MARK: b"",
+    COPY_END: b"",
 }
 
 # Which entries a backend message can be the last answer to. An entry is one of a kind, so a

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Final
 from pgpool_lite.errors import PgPoolLiteError
 from pgpool_lite.session.entries import (
     ANSWERED_BY,
+    COPY_END,
     FAKE_ANSWERS,
     HAS_ERROR,
     HAS_UNDO,
+    IS_SILENT,
     IS_SWALLOWED,
-    IS_UNSENT,
     REFUSED,
-    SEGMENT_COPY_END,
+    SEGMENT,
 )
 from pgpool_lite.session.statements import Statement
 from pgpool_lite.wire import backend, codes
@@ -40,6 +41,7 @@ Undo = Callable[[bool], None]
 Thing = bytes | Statement
 
 _NONE: Final[frozenset[Thing]] = frozenset()
+_ENDINGS: Final = (SEGMENT, codes.SYNC, codes.QUERY)
 
 
 class Outstanding:
@@ -86,9 +88,9 @@ class Outstanding:
         self._errors.append(error)
         self.is_plain = False
 
-    def note_copy_end(self, message_type: int) -> None:
-        """List a CopyDone or CopyFail, a mark between the others."""
-        self.entries.append(SEGMENT_COPY_END if self._session.unsynced else message_type)
+    def note_copy_end(self) -> None:
+        """List a CopyDone or CopyFail: its place among the others tells."""
+        self.entries.append(COPY_END)
         self.is_plain = False
 
     def end_segment(self, message_type: int, *, is_whole: bool) -> None:
@@ -97,6 +99,8 @@ class Outstanding:
         `is_whole`: it began in the read at hand.
         """
         if is_whole and self.is_plain and message_type == codes.SYNC:
+            if self.entries:
+                message_type = SEGMENT
             self.entries.clear()
             self.new_undo.clear()
         else:
@@ -120,7 +124,7 @@ class Outstanding:
     def is_sure(self) -> bool:
         """Say whether every segment that has ended is answered."""
         owed = self._session.owed
-        return not owed or (owed.find(codes.SYNC) < 0 and owed.find(codes.QUERY) < 0)
+        return not owed or not any(entry in owed for entry in _ENDINGS)
 
     def settle(self) -> None:
         """Note that everything is sure."""
@@ -142,13 +146,14 @@ class Outstanding:
 
     # --- on the way back ---
 
-    def take_unsent(self) -> bytes:
-        """Take off what the server was not asked for; return the answers to make up."""
+    def take_silent(self) -> bytes:
+        """Take off what the server says nothing to; return the answers to make up."""
         owed = self._session.owed
         made_up = b""
-        while owed and IS_UNSENT[owed[0]]:
+        while owed and IS_SILENT[owed[0]]:
             made_up += FAKE_ANSWERS[owed[0]]
-            del self._undo[0]
+            if HAS_UNDO[owed[0]]:
+                del self._undo[0]
             del owed[0]
         return made_up
 
@@ -178,7 +183,7 @@ class Outstanding:
                 better = backend.error_response(error, severity="ERROR")
             else:
                 better = backend.explained(message, error)
-        sync = owed.find(codes.SYNC)
+        sync = self._session.next_sync()
         cleared = owed[:sync] if sync >= 0 else owed[:]
         undo_count = sum(HAS_UNDO[entry] for entry in cleared)
         undos = self._undo[:undo_count]

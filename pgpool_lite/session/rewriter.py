@@ -24,7 +24,7 @@ On the way back answers must appear exactly where PostgreSQL would have put them
       to the client                   1     2   D.. C     Z
 
 and each answer takes the oldest off (`outstanding`). A segment that needs none of this, the usual
-one, stands in `owed` as its Sync alone and costs nothing on the way back.
+one, stands in `owed` as one entry and costs nothing on the way back.
 
 The books are kept as messages are sent. If the server then reports an error, it discards the rest
 of the segment, so what those messages changed in the books is undone.
@@ -35,7 +35,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from pgpool_lite.session.entries import IS_UNSENT
+from pgpool_lite.session import copying
+from pgpool_lite.session.entries import IS_SILENT, SEGMENT
 from pgpool_lite.session.meaning import (
     COPY_END,
     EXTENDED,
@@ -137,7 +138,7 @@ class Rewriter:
         if not (session.owed or session.unsynced or session.tail or session.body_left):
             usual = take_usual(data, self._renaming)
             if usual is not None:
-                session.owed.append(codes.SYNC)
+                session.owed.append(SEGMENT)
                 return usual
         return self._rewrite(data)
 
@@ -157,8 +158,8 @@ class Rewriter:
             return data
         rewritten = self._walk(data, session.body_left)
         outstanding.list_entries()
-        if session.owed and IS_UNSENT[session.owed[0]]:
-            self.reply += outstanding.take_unsent()
+        if session.owed and IS_SILENT[session.owed[0]]:
+            self.reply += outstanding.take_silent()
         return rewritten
 
     def _walk(self, data: bytes, pos: int) -> bytes:
@@ -180,7 +181,9 @@ class Rewriter:
             if after > end and length <= HOLD_LIMIT and meaning in (REQUEST, EXTENDED):
                 end = self._stop(MORE, data, pos)
                 break
-            if meaning == EXTENDED and not session.is_skipping:
+            if meaning == EXTENDED and session.skipping:
+                copying.check_skipped(session)
+            elif meaning == EXTENDED:
                 session.unsynced = True
                 outcome = renaming.take(message_type, data, pos, after, is_whole)
                 if outcome not in (KEEP, CHANGED):
@@ -193,7 +196,7 @@ class Rewriter:
                 self._end_segment(message_type, is_whole)
                 is_whole = True
             elif meaning == COPY_END:
-                self._outstanding.note_copy_end(message_type)
+                self._outstanding.note_copy_end()
             elif meaning == TERMINATE:
                 session.is_leaving = True
                 end = pos
@@ -217,7 +220,8 @@ class Rewriter:
         """Note a Sync, Query or FunctionCall: what comes next is a segment of its own."""
         session = self._session
         if message_type != codes.SYNC:
-            if session.is_skipping:
+            if session.skipping:
+                copying.check_skipped(session)
                 return  # the server discards it
             if message_type == codes.QUERY:
                 self._renaming.drop_unnamed()
@@ -227,7 +231,8 @@ class Rewriter:
             if has_parsed and is_whole and self._outstanding.is_plain:
                 self.book.changes.clear()  # should it fail, it is undone by `failed_plain`
         self._outstanding.end_segment(message_type, is_whole=is_whole)
-        session.unsynced = session.is_skipping = False
+        session.unsynced = False
+        session.skipping = copying.RUNS
 
     def may_go_on(self) -> bool:
         """Say whether what waits in `left` can be looked at again."""
@@ -235,9 +240,9 @@ class Rewriter:
 
     # --- from the server ---
 
-    def take_unsent(self) -> bytes:
+    def take_silent(self) -> bytes:
         """Return the answers to make up now, to messages that were not sent."""
-        return self._outstanding.take_unsent()
+        return self._outstanding.take_silent()
 
     def answered(self, message_type: int) -> bool:
         """Take note of a message that may end an answer; say whether to swallow it."""
@@ -248,7 +253,7 @@ class Rewriter:
         return self._outstanding.failed(message)
 
     def failed_plain(self, *, is_first_answer: bool) -> None:
-        """Note an error in a segment that stands in `owed` as its Sync alone.
+        """Note an error in a segment that stands in `owed` as one entry.
 
         Such a segment parses the unnamed statement first if at all, so an error that is its first
         answer means that there is none now.

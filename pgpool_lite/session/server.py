@@ -14,8 +14,7 @@ the protocol make requests that are never answered, and take them off the list:
   - After an error in a segment (Parse, Bind ... up to a Sync) the server discards everything up to
     the Sync, a Query too. So a segment that does not end in the read that began it is listed
     message by message, and its answers are counted off one by one.
-  - A server in copy-in mode ignores Sync (PostgreSQL documentation, "COPY Operations"), so Syncs
-    sent before the CopyDone go when the copy ends.
+  - A server that reads COPY data ignores Sync. What that means is told in `copying`.
 """
 
 from __future__ import annotations
@@ -23,27 +22,28 @@ from __future__ import annotations
 from typing import Final
 
 from pgpool_lite.errors import ServerError, ServerProtocolError
-from pgpool_lite.session import interest
+from pgpool_lite.session import copying, interest
 from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
 from pgpool_lite.session.connection import ServerSide
 from pgpool_lite.session.endpoint import Endpoint
 from pgpool_lite.session.entries import (
     ANSWERED_BY,
+    HAS_ANSWER,
     IS_IN_SEGMENT,
-    IS_LATE_COPY_END,
     IS_REQUEST,
-    IS_UNSENT,
+    IS_SILENT,
 )
 from pgpool_lite.session.interest import (
     ALL,
+    ASYNCHRONOUS,
     INTEREST,
-    INTEREST_IN_COPY,
     INTEREST_IN_DETAIL,
     NEEDED_WHOLE,
     READY_HEAD,
     READY_IDLE,
     READY_SIZE,
     STATUS_IDLE,
+    TABLES,
     unexpected,
     whole_end,
 )
@@ -72,9 +72,10 @@ class ServerSession(OwnQueries):
         "close_reason",
         "connected_at",
         "connection",
-        "copying_in",
+        "copying",
         "endpoint",
         "forbids_blocks",
+        "has_begun",
         "has_said_fatal",
         "id",
         "is_at_answer",
@@ -108,8 +109,8 @@ class ServerSession(OwnQueries):
         self.status: int = codes.STATUS_IDLE  # of the transaction, by the last ReadyForQuery
         self.swallowing = 0  # queries of our own whose answers come before the client's
         self.own_failure = ""  # what to say when such a query fails
-        #: The server reads COPY data: it sent CopyInResponse, and neither end nor error since.
-        self.copying_in = False
+        self.copying = copying.NOT
+        self.has_begun = False  # in doubt: something of the answer to the oldest request has come
         self.forbids_blocks = False  # statement pooling: a transaction block ends the pairing
         #: Why this server must not be used again once it is free; "" while it may.
         self.close_reason = ""
@@ -160,7 +161,7 @@ class ServerSession(OwnQueries):
         if client is None or self.swallowing:
             return self._swallow(data, self.body_left)
         owed = client.owed
-        if self.body_left or self.copying_in or len(owed) != 1 or not IS_REQUEST[owed[0]]:
+        if self.body_left or self.copying or len(owed) != 1 or not IS_REQUEST[owed[0]]:
             return self._follow(data, 0, self.body_left, client)
         # The usual read: the whole answer to the one request, and nothing behind it.
         pos = scan(data, 0, INTEREST)
@@ -199,29 +200,29 @@ class ServerSession(OwnQueries):
         change: bytes | None
         answer_start = start if self.is_at_answer else -1  # of the answer to the oldest request
         while pos < end:
-            if owed and IS_IN_SEGMENT[owed[0]]:
+            if owed and IS_IN_SEGMENT[owed[0]] and not self.copying:
                 pos = scan(data, pos, INTEREST_IN_DETAIL)
             else:
-                pos = scan(data, pos, INTEREST_IN_COPY if self.copying_in else INTEREST)
+                pos = scan(data, pos, TABLES[self.copying])
             if pos >= end:
                 break
             # The usual message of interest, recognised without a call.
             if data.startswith(READY_HEAD, pos) and pos + READY_SIZE <= end:
                 self._ready(data[pos + 5], client)
-                pos = answer_start = pos + READY_SIZE
-                if not owed or not IS_UNSENT[owed[0]]:
+                pos = after = answer_start = pos + READY_SIZE
+                if not owed or not IS_SILENT[owed[0]]:
                     continue
-                after, change = pos, b""
+                change = None
             else:
                 after = whole_end(data, pos, NEEDED_WHOLE if client.rewriter is None else ALL)
                 if after == 0:
                     self.is_at_answer = pos == answer_start
                     return self._hold(data, pieces, start, pos)
                 change = self._attend(data, pos, after, client, pos == answer_start)
-            if client.rewriter is not None and owed and IS_UNSENT[owed[0]]:
-                change = (data[pos:after] if change is None else change) + (
-                    client.rewriter.take_unsent()
-                )
+            if owed and IS_SILENT[owed[0]]:
+                made_up = client.take_silent()
+                if made_up:
+                    change = (data[pos:after] if change is None else change) + made_up
             if change is not None:
                 pieces = [*(pieces or ()), data[start:pos], change]
                 start = after
@@ -248,20 +249,18 @@ class ServerSession(OwnQueries):
         self.status = status
         self.statements.ready_count += 1
         owed = client.owed
-        while owed:
-            answered = owed[0]
-            if IS_IN_SEGMENT[answered]:
-                raise ServerProtocolError("server sent ReadyForQuery before its other answers")
-            del owed[0]
-            if IS_REQUEST[answered]:
-                if answered == codes.QUERY:
-                    self.statements.unnamed = None  # a Query takes it away
-                    while owed and IS_LATE_COPY_END[owed[0]]:
-                        del owed[0]  # its copy never opened, or is over
+        if self.copying == copying.IN_DOUBT:
+            has_begun, self.has_begun = self.has_begun, False
+            if not (has_begun or (owed and not HAS_ANSWER[owed[0]])):
+                copying.take_doubtful_sync(client)
                 return
-        if not self.close_reason:
+        if not owed:
             raise ServerProtocolError("server sent ReadyForQuery that nobody asked for")
-        client.unsynced = client.is_skipping = False  # a Sync was read after all, see `_fail`
+        if not IS_REQUEST[owed[0]]:
+            raise ServerProtocolError("server sent ReadyForQuery before its other answers")
+        if owed[0] == _QUERY:
+            self.statements.unnamed = None  # a Query takes it away
+        del owed[0]
 
     def _attend(
         self, data: bytes, pos: int, after: int, client: ClientSession, is_first_answer: bool
@@ -271,16 +270,19 @@ class ServerSession(OwnQueries):
         Return what goes to the client in its place, None for the message itself.
         """
         message_type = data[pos]
+        if not ASYNCHRONOUS[message_type]:
+            self.has_begun = True
         if message_type == codes.PARAMETER_STATUS:
             name, value = self._note_parameter(data[pos + codes.HEADER_SIZE : after])
             client.parameters = self.tracked.with_value(client.parameters, name, value)
         elif message_type == codes.COPY_IN_RESPONSE:
-            self.copying_in = True
+            copying.begin(client)
+            self.copying = copying.OPEN
         elif message_type == codes.ERROR_RESPONSE:
             return self._fail(data[pos:after], client, is_first_answer)
         elif ANSWERED_BY[message_type]:
             return self._end_answer(data, pos, client)
-        else:
+        elif INTEREST[message_type]:
             raise unexpected(message_type)
         return None
 
@@ -294,9 +296,9 @@ class ServerSession(OwnQueries):
                     rewriter.deallocated_all(self.statements)
                 else:
                     self.statements.clear()
-            if self.copying_in:
-                self.copying_in = False
-                client.end_copy(failed=False)
+            if self.copying == copying.OPEN:
+                self.copying = copying.NOT
+                copying.end(client)
         if owed and IS_IN_SEGMENT[owed[0]]:
             if rewriter is not None:
                 return b"" if rewriter.answered(message_type) else None
@@ -321,13 +323,13 @@ class ServerSession(OwnQueries):
                 better = rewriter.failed(message)
             else:
                 rewriter.failed_plain(is_first_answer=is_first_answer)
-        if self.copying_in:  # its marks come off first: a failed segment takes them along
-            self.copying_in = False
-            if not client.end_copy(failed=True):
-                # Had the error struck before the server read that Sync, it will be answered after
-                # all. Rely on counting no more: end with this transaction.
+        if self.copying == copying.OPEN:
+            self.copying = copying.NOT
+            if copying.fail(client):
+                self.copying = copying.IN_DOUBT
+                self.has_begun = bool(owed) and owed[0] == _QUERY
                 self.close_reason = "COPY failed while a Sync was in flight"
-        if is_in_segment:
+        elif is_in_segment:
             client.fail_segment()
         if rewriter is not None and better is None:
             better = explain_deallocate(message, rewriter.book)

@@ -73,16 +73,16 @@ def _read(reads: Sequence[bytes], *, is_linked: bool) -> Seen:
 
 
 def requests_of(client: ClientSession) -> str:
-    """Return types of the requests not yet answered, without the messages between them.
+    """Return types of the requests not yet answered, whether a segment stands there as one entry.
 
-    Those are listed as well when their segment came in more than one read.
+    Its other messages are listed as well when it came in more than one read.
     """
-    return "".join(kind for kind in client.owed.decode() if kind in "QSFcf")
+    return "".join(kind for kind in client.owed.decode() if kind in "QsSFc").upper()
 
 
 # --- what is owed ---
 
-OWED = {
+OWED = {  # C: a CopyDone or CopyFail, the end of a COPY
     "a simple query": (Query("SELECT 1"), "Q", False),
     "three simple queries": (Query("SELECT 1") * 3, "QQQ", False),
     "a function call": (FunctionCall(1598), "F", False),
@@ -94,10 +94,10 @@ OWED = {
     "a query that ends a batch": (BATCH + Query("SELECT 1"), "Q", False),
     "a copy in one go": (
         Query("COPY t FROM STDIN") + CopyData(b"1\n") + CopyData(b"2\n") + CopyDone(),
-        "Qc",
+        "QC",
         False,
     ),
-    "a copy that is given up": (Query("COPY t FROM STDIN") + CopyFail("no"), "Qf", False),
+    "a copy that is given up": (Query("COPY t FROM STDIN") + CopyFail("no"), "QC", False),
 }
 
 
@@ -196,7 +196,7 @@ def test_messages_of_a_waiting_client_count_too() -> None:
     client.state = ClientState.WAITING
 
     assert client.receive(CopyData(b"1\n") + CopyDone()) == RELAY
-    assert requests_of(client) == "Qc"
+    assert requests_of(client) == "QC"
 
 
 # --- when the pair may part ---

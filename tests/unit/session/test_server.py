@@ -17,16 +17,22 @@ from pgpool_lite.session.server import ANSWERED
 from tests.unit.feeding import feed_every_way
 from tests.unit.pairs import TRACKED, WELCOME, Pair, link, make_client, make_server
 from tests.wire_messages import (
+    Bind,
     CommandComplete,
     DataRow,
     ErrorResponse,
+    Execute,
     ParameterStatus,
+    Parse,
     Query,
     ReadyForQuery,
     RowDescription,
+    Sync,
     message,
     text,
 )
+
+SEGMENT = Parse("SELECT 1") + Bind() + Execute() + Sync()
 
 ROWS = RowDescription("id") + DataRow("1") + DataRow("2") + CommandComplete("SELECT 2")
 CopyInResponse = message("G", b"\0\0\0")
@@ -134,6 +140,16 @@ def test_answered_is_said_when_nothing_is_owed_though_the_block_is_open() -> Non
     pair = Pair().client(Query("BEGIN")).server(ReadyForQuery("T"))
 
     assert pair.verdict == RELAY | ANSWERED
+
+
+def test_promise_3_a_query_in_a_failed_segment_is_discarded_with_the_segment_behind_it() -> None:
+    """Story: Bind fails, and the server discards all up to the Sync, the Query and what is sent
+    behind it too. So that ReadyForQuery is the only one.
+    """
+    pair = Pair().client(Parse("SELECT 1"), Bind(), Query("SELECT 2"), SEGMENT, Query("SELECT 3"))
+
+    assert pair.server(message("1"), ErrorResponse("no")).owed == "SQ"
+    assert pair.server(ReadyForQuery()).owed == "Q"
 
 
 def test_promise_2_a_batch_without_sync_keeps_the_pair() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from pgpool_lite.errors import ClientProtocolError, ServerError, ServerProtocolError
 from tests.unit.pairs import Pair
 from tests.unit.session.test_server import CopyInResponse
 from tests.wire_messages import (
@@ -23,6 +24,7 @@ from tests.wire_messages import (
     Query,
     ReadyForQuery,
     Sync,
+    message,
 )
 
 COPY = Query("COPY t FROM STDIN")
@@ -130,7 +132,7 @@ def test_the_sync_sent_along_with_execute_is_not_answered() -> None:
     pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse)
     pair.client(CopyData(b"1\n"), CopyDone(), Sync())
 
-    assert (pair.owed, pair.is_settled) == ("ScS", False)
+    assert (pair.owed, pair.is_settled) == ("scS", False)
     assert pair.server(DONE).owed == "S"
     assert pair.server(ReadyForQuery()).is_settled
 
@@ -155,7 +157,7 @@ def test_promise_3_two_pipelined_copies_keep_their_marks_apart() -> None:
     one = EXTENDED_COPY + CopyDone() + Sync()
     pair = Pair().client(one, one, Query("SELECT 1"))
 
-    assert pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery()).owed == "eSQ"
+    assert pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery()).owed == "PBEcSQ"
     assert pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery()).owed == "Q"
 
 
@@ -192,9 +194,10 @@ def test_promise_5_an_error_before_copy_done_with_a_sync_in_flight_retires_the_s
 
 def test_a_server_that_retires_may_answer_once_more_than_we_counted() -> None:
     pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse, BROKEN)
-    pair.server(ReadyForQuery())
+    pair.server(ReadyForQuery()).client(Query("SELECT 1")).server(ReadyForQuery())
 
-    assert pair.client(Query("SELECT 1")).server(ReadyForQuery()).is_settled
+    assert (pair.owed, pair.is_settled) == ("Q", False)
+    assert pair.server(CommandComplete("SELECT 1"), ReadyForQuery()).is_settled
 
 
 def test_promise_2_a_copy_that_fails_before_its_sync_is_read_is_answered_twice() -> None:
@@ -226,3 +229,109 @@ def test_a_copy_whose_sync_comes_in_a_later_read_is_settled() -> None:
     pair = Pair().client(EXTENDED_COPY + CopyDone()).client(Sync())
 
     assert pair.server(BOUND, CopyInResponse, DONE, ReadyForQuery()).is_settled
+
+
+def test_promise_2_a_copy_whose_sync_was_ignored_keeps_the_pair_until_the_next_one() -> None:
+    """Story: the Sync behind Execute is ignored, so after CopyDone the segment is still open, and
+    its transaction too. A pooler that counts that Sync gives the open transaction to somebody else.
+    """
+    pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse)
+    pair.client(CopyData(b"1\n"), CopyDone()).server(DONE)
+
+    assert not pair.is_settled
+    assert pair.client(Sync()).server(ReadyForQuery()).is_settled
+
+
+# --- Syncs in doubt ---
+
+SELECTED = CommandComplete("SELECT 1") + ReadyForQuery()
+SEGMENT = Parse("SELECT 1") + Bind() + Execute() + Sync()
+
+
+def test_promise_3_a_query_behind_a_sync_in_doubt_has_its_own_answer() -> None:
+    """Story: the row before the Sync is bad, so PostgreSQL answers the Query, then the Sync, then
+    the next Query. A pooler that takes the second ReadyForQuery for the next Query's parts the pair
+    before that one's answer has come.
+    """
+    pair = Pair().client(COPY, CopyData(b"x\n"), Sync(), CopyDone(), Query("SELECT 1"))
+
+    pair.server(CopyInResponse, BROKEN, ReadyForQuery(), ReadyForQuery())
+
+    assert (pair.owed, pair.is_settled) == ("Q", False)
+    assert pair.server(SELECTED).is_settled
+
+
+NOTICE = message("N", b"SNOTICE\0C00000\0Mhi\0\0")
+#: What PostgreSQL may say of a segment's COPY that fails, with another segment behind it: whether
+#: or not it had read the first Sync; and with what may come at any moment in between.
+FAILURES = {
+    "the Sync was read": BROKEN + ReadyForQuery() + BOUND + SELECTED,
+    "the Sync was not read": BROKEN + ReadyForQuery() * 2 + BOUND + SELECTED,
+    "a notice in between": BROKEN + NOTICE + ReadyForQuery() + NOTICE + ReadyForQuery() + SELECTED,
+}
+
+
+@pytest.mark.parametrize("said", FAILURES.values(), ids=FAILURES.keys())
+@pytest.mark.parametrize("behind", [SEGMENT, Query("SELECT 1")])
+def test_promise_3_what_is_behind_a_copy_that_fails_has_its_own_answer(
+    said: bytes, behind: bytes
+) -> None:
+    pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse)
+    pair.client(CopyData(b"1\n"), CopyDone(), Sync(), behind)
+
+    pair.server(said.removesuffix(SELECTED))
+
+    assert (len(pair.owed), pair.is_settled) == (1, False)
+    assert pair.server(SELECTED).is_settled
+    assert pair.server_session.close_reason
+
+
+def test_promise_2_a_segment_sent_before_its_copy_failed_is_answered_in_full() -> None:
+    pair = Pair().client(EXTENDED_COPY, Flush()).server(BOUND, CopyInResponse)
+    pair.client(Sync(), CopyDone(), Sync(), Parse("SELECT 1"), Bind())
+    pair.client(Execute(), Sync())
+
+    pair.server(BROKEN, ReadyForQuery(), ReadyForQuery(), BOUND)
+
+    assert (pair.owed, pair.is_settled) == ("ES", False)
+    assert pair.server(SELECTED).is_settled
+
+
+GIVEN_UP = "COPY failed with more requests in flight behind it"
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [SEGMENT, CopyDone() + SEGMENT, CopyDone() + Query("SELECT 1") + Sync(), Parse("SELECT 1")],
+)
+def test_promise_5_what_may_have_been_discarded_or_not_costs_both_sides(behind: bytes) -> None:
+    pair = Pair().client(EXTENDED_COPY, Sync()).client(behind)
+
+    with pytest.raises(ServerError, match=GIVEN_UP):
+        pair.server(BOUND, CopyInResponse, BROKEN)
+
+
+@pytest.mark.parametrize("said", [SEGMENT, Query("SELECT 1"), CopyDone() + Parse("SELECT 1")])
+def test_promise_5_what_may_be_discarded_or_not_costs_both_sides(said: bytes) -> None:
+    pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse, BROKEN)
+
+    with pytest.raises(ClientProtocolError, match=GIVEN_UP):
+        pair.client(said)
+
+
+# --- servers that do not do as PostgreSQL does ---
+
+
+def test_promise_5_a_copy_that_ends_before_its_client_is_done_is_the_servers_fault() -> None:
+    pair = Pair().client(COPY).server(CopyInResponse)
+
+    with pytest.raises(ServerProtocolError, match="that its client had not ended"):
+        pair.server(DONE)
+
+
+@pytest.mark.parametrize("said", [b"", Sync(), EXTENDED_COPY])
+def test_promise_5_a_copy_that_nobody_asked_for_is_the_servers_fault(said: bytes) -> None:
+    pair = Pair().client(said) if said else Pair()
+
+    with pytest.raises(ServerProtocolError):
+        pair.server(CopyInResponse)
