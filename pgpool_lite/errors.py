@@ -92,6 +92,9 @@ class ServerProtocolError(ServerError):
 class ServerLoginFailed(ServerError):
     """A server connection could not be opened or logged in."""
 
+    #: As PostgreSQL named it, where these are its words; FATAL in practice.
+    severity = ""
+
 
 class ServerRefusedLogin(ServerLoginFailed):
     """PostgreSQL answered our login, and said no.

@@ -87,6 +87,16 @@ class Roster:
         return self.connected_count > 0
 
     @property
+    def has_lasting_server(self) -> bool:
+        """Some server is logged in and will serve others after its client: it is not retired."""
+        return any(
+            not server.close_reason
+            for state, servers in self.servers.items()
+            if state is not _OPENING
+            for server in servers
+        )
+
+    @property
     def is_waited_for(self) -> bool:
         """Some client waits for a server, or for the welcome of the first."""
         return bool(self._waiting or self.clients[ClientState.LOGIN])

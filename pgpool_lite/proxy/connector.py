@@ -245,6 +245,7 @@ class ServerLoginConnection(asyncio.Protocol):
             self.finished.set_result(None)
         else:
             self.finished.set_exception(error)
+            self.finished.exception()  # whoever opens this connection may have given up already
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the server hung up during the login."""

@@ -164,13 +164,12 @@ class Dispatcher:
 
     def login_failed(self, server: ServerSession, pool: Pool, error: ServerError) -> None:
         """Give up an attempt to open a server; tell those who wait if PostgreSQL said no."""
-        reason = f"{error.message} ({error.detail})" if error.detail else error.message
-        self.log.server(server, pool).warning("server login failed: %s", reason)
+        self.log.login_failed(server, pool, error)
         self.log.server_closed(server, pool, error.message, self.clock())
         pool.login_failed(server, error.message)
         server.connection.close()
         is_refusal = isinstance(error, ServerRefusedLogin)
-        if is_refusal and not pool.has_usable_server:
+        if is_refusal and not pool.has_lasting_server:
             refusal = LoginRejected(
                 error.message, sqlstate=error.sqlstate, detail=error.detail, hint=error.hint
             )

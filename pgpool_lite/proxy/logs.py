@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgpool_lite.config import Settings
-from pgpool_lite.errors import ConfigError, PgPoolLiteError
+from pgpool_lite.errors import ConfigError, PgPoolLiteError, ServerError, ServerLoginFailed
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.stats import COUNTER_NAMES, Averages
 from pgpool_lite.session.client import ClientSession
@@ -151,6 +151,14 @@ class ConnectionLog:
         if self._settings().log_connections:
             line = "new connection to server (from %s)" if local[1] else "new connection to server"
             self.server(server, pool).info(line, *([place(local)] if local[1] else ()))
+
+    def login_failed(self, server: ServerSession, pool: Pool, error: ServerError) -> None:
+        """Note why a server connection could not be had; what PostgreSQL said begins with FATAL."""
+        if isinstance(error, ServerLoginFailed) and error.severity:
+            reason = f"{error.severity} {error.message}"
+        else:
+            reason = f"{error.message} ({error.detail})" if error.detail else error.message
+        self.server(server, pool).warning("server login failed: %s", reason)
 
     def client_closed(self, client: ClientSession, pool: Pool, reason: str, now: float) -> None:
         """Note that a client's connection ends, and why."""

@@ -181,9 +181,11 @@ class ServerLogin:
 def _refusal(said: backend.ServerMessage) -> ServerLoginFailed:
     """Return the server's own words, and its SQLSTATE: the clients that wait are told just that."""
     kind = ServerLoginFailed if said.sqlstate == CANNOT_CONNECT_NOW else ServerRefusedLogin
-    return kind(
+    error = kind(
         said.message or "login failed",
         sqlstate=said.sqlstate or None,
         detail=said.detail,
         hint=said.hint,
     )
+    error.severity = said.severity
+    return error
