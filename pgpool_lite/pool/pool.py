@@ -122,7 +122,11 @@ class Pool(Roster):
         server.client = client
         client.server = server
         server.requested_at = now
-        self._begin(client, now)
+        client.requested_at = client.query_started_at = client.xact_started_at = now
+        counters = self.counters
+        counters.server_assignment_count += 1
+        counters.query_count += 1
+        counters.xact_count += 1
         return server
 
     def release(self, server: ServerSession, now: float) -> ClientSession | None:
@@ -158,14 +162,6 @@ class Pool(Roster):
             return None
         return self._release_carefully(server, now)
 
-    def _begin(self, client: ClientSession, now: float) -> None:
-        """Count the first query of a pairing."""
-        client.requested_at = client.query_started_at = client.xact_started_at = now
-        counters = self.counters
-        counters.server_assignment_count += 1
-        counters.query_count += 1
-        counters.xact_count += 1
-
     def _release_carefully(self, server: ServerSession, now: float) -> ClientSession | None:
         """Release a server that something is to be asked of, or that may not be used again."""
         client = server.client
@@ -193,14 +189,18 @@ class Pool(Roster):
             return None
         client = next(iter(self._waiting))
         self._move_client(client, _CLIENT_ACTIVE)
-        self.counters.wait_time += now - client.waiting_since
-        client.waiting_since = 0.0
+        client.waiting_since, waited_s = 0.0, now - client.waiting_since
         if server.state is not _ACTIVE:
             self._move(server, _ACTIVE)
         server.client = client
         client.server = server
         server.requested_at = now
-        self._begin(client, now)
+        client.requested_at = client.query_started_at = client.xact_started_at = now
+        counters = self.counters
+        counters.wait_time += waited_s
+        counters.server_assignment_count += 1
+        counters.query_count += 1
+        counters.xact_count += 1
         return client
 
     def _must_close(self, server: ServerSession, now: float) -> bool:

@@ -31,6 +31,10 @@ HELD_LIMIT: Final = 262_144
 class ClientConnection(asyncio.Protocol):
     """Passes a client's bytes to the server it is linked to, and the answers back."""
 
+    #: Hop 6: write these bytes, this very object, to the client. The transport's own method, for a
+    #: method of ours around it would cost a call per query.
+    relay: Callable[[bytes], None]
+
     __slots__ = (
         "_clock",
         "_counters",
@@ -41,6 +45,7 @@ class ClientConnection(asyncio.Protocol):
         "_raw",
         "is_congested",
         "pool",
+        "relay",
         "session",
         "transport",
     )
@@ -56,6 +61,7 @@ class ClientConnection(asyncio.Protocol):
         self.session = session
         self.pool = pool
         self.transport = transport
+        self.relay = transport.write
         self._dispatcher = dispatcher
         self._clock: Callable[[], float] = dispatcher.clock
         self._counters = pool.counters
@@ -84,7 +90,11 @@ class ClientConnection(asyncio.Protocol):
             self._dispatcher.refuse_client(self, error)
             return
         if verdict == RELAY and session.server is None and not self._held:
-            self._link_and_pass(data)
+            server = self.pool.link(session, self._clock())
+            if server is not None and session.parameters is server.parameters and self._is_plain:
+                server.connection.relay(data)
+            else:
+                self._begin_or_wait(server, data)
         elif verdict == RELAY:
             self._pass(data)
         elif verdict == REWRITE:
@@ -92,15 +102,11 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._pass_cut(data, verdict)
 
-    def _link_and_pass(self, data: bytes) -> None:
+    def _begin_or_wait(self, server: ServerSession | None, data: bytes) -> None:
         """Begin a pairing with these bytes, or wait with them for a server."""
-        session = self.session
-        server = self.pool.link(session, self._clock())
         if server is None:
             self._hold(data)
             self._dispatcher.client_waits(self)
-        elif session.parameters is server.parameters and self._is_plain:
-            server.connection.relay(data)
         else:
             self._begin(server, data)
 
@@ -110,7 +116,7 @@ class ClientConnection(asyncio.Protocol):
         if self._held:
             self._hold(data)
         elif server is None:
-            self._link_and_pass(data)
+            self._begin_or_wait(self.pool.link(self.session, self._clock()), data)
         else:
             self._pass_linked(server, data)
 
@@ -179,9 +185,12 @@ class ClientConnection(asyncio.Protocol):
         session = self.session
         rewriter = session.rewriter
         assert rewriter is not None
-        self._is_unbegun = self._is_unbegun or is_new
-        if data:
-            self._pass_linked(server, data)
+        if is_new and data and self._is_plain and session.parameters is server.parameters:
+            server.connection.relay(data)
+        else:
+            self._is_unbegun = self._is_unbegun or is_new
+            if data:
+                self._pass_linked(server, data)
         if rewriter.left or rewriter.reply or session.is_leaving or not session.owed:
             self._finish_rewriting(server, rewriter)
 
@@ -293,13 +302,6 @@ class ClientConnection(asyncio.Protocol):
             self._dispatcher.refuse_client(self, error)
         else:
             self._pass_rewritten(server, data, is_new=is_new)
-
-    # --- hop 6: to the client ---
-
-    def relay(self, data: bytes) -> None:
-        """Write these bytes, this very object, to the client."""
-        self._counters.bytes_sent += len(data)
-        self.transport.write(data)
 
     # --- flow ---
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pgpool_lite.errors import ServerError
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.sockets import own_address, peer_address
-from pgpool_lite.session.client import RELAY, SETTLED, ClientSession
+from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
 from pgpool_lite.session.own_queries import OWN_DONE
 from pgpool_lite.session.server import ANSWERED, ServerSession
 from pgpool_lite.session.states import ServerState
@@ -28,12 +28,17 @@ _IDLE: Final = ServerState.IDLE
 class ServerConnection(asyncio.Protocol):
     """Passes a server's bytes to the client that is linked to it."""
 
+    #: Hop 4: write these bytes, this very object, to the server. The transport's own method.
+    relay: Callable[[bytes], None]
+
     __slots__ = (
         "_clock",
+        "_counters",
         "_dispatcher",
         "_stopped",
         "is_congested",
         "pool",
+        "relay",
         "session",
         "transport",
     )
@@ -49,18 +54,14 @@ class ServerConnection(asyncio.Protocol):
         self.session = session
         self.pool = pool
         self.transport = transport
+        self.relay = transport.write
+        self._counters = pool.counters
         self._dispatcher = dispatcher
         self._clock: Callable[[], float] = dispatcher.clock
         #: The server does not take what is sent to it, and which client was stopped for that.
         self.is_congested = False
         self._stopped: ClientSession | None = None
         session.connection = self
-
-    # --- hop 4: to the server ---
-
-    def relay(self, data: bytes) -> None:
-        """Write these bytes, this very object, to the server."""
-        self.transport.write(data)
 
     # --- hop 5: from the server ---
 
@@ -77,8 +78,10 @@ class ServerConnection(asyncio.Protocol):
             if verdict & OWN_DONE:
                 self._dispatcher.own_query_done(self)
         elif verdict == _USUAL and not client.raw_waits:
-            client.connection.relay(data)
-            if client.connection.is_congested or self.is_congested:
+            self._counters.bytes_sent += len(data)
+            connection = client.connection
+            connection.relay(data)
+            if connection.is_congested or self.is_congested:
                 self._dispatcher.release(session, self.pool)
                 return
             next_client = self.pool.release(session, self._clock())
@@ -90,10 +93,11 @@ class ServerConnection(asyncio.Protocol):
     def _pass(self, data: bytes, verdict: int, client: ClientSession) -> None:
         """Do what any verdict asks for."""
         session = self.session
-        if verdict & RELAY:
+        if verdict & CUT:
+            data = session.cut
+        if data:
+            self._counters.bytes_sent += len(data)
             client.connection.relay(data)
-        elif session.cut:
-            client.connection.relay(session.cut)
         if verdict & OWN_DONE:
             client.connection.send_held(session)
         if verdict & SETTLED:

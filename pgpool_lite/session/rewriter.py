@@ -132,14 +132,14 @@ class Rewriter:
 
         Raises ClientError for what ends the client.
         """
-        session = self._session
-        self._renaming.server_book = server.statements
-        self._renaming.server_has_failed = server.status == codes.STATUS_FAILED
+        session, renaming = self._session, self._renaming
+        renaming.server_book = server.statements
         if not (session.owed or session.unsynced or session.tail or session.body_left):
-            usual = take_usual(data, self._renaming)
+            usual = take_usual(data, renaming)
             if usual is not None:
                 session.owed.append(SEGMENT)
                 return usual
+        renaming.server_has_failed = server.status == codes.STATUS_FAILED
         return self._rewrite(data)
 
     def _rewrite(self, data: bytes) -> bytes:
