@@ -20,6 +20,7 @@ import uvloop
 
 from pgpool_lite.dev.binaries import Binaries, Choice, find_binaries
 from pgpool_lite.dev.cluster import Cluster
+from tests.certificates import Authority
 
 if TYPE_CHECKING:
     from pgpool_lite.pooler import Pooler
@@ -69,6 +70,18 @@ def postgres(postgres_binaries: Binaries) -> Iterator[Cluster]:
     with Cluster(postgres_binaries, hba=PASSWORD_METHODS) as cluster:
         _create_roles(cluster)
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who issues certificates in tests, for the one name or the other."""
+    return Authority(tmp_path_factory.mktemp("tls") / "authority", "Test authority")
+
+
+@pytest.fixture(scope="session")
+def other_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Another one, which nobody trusts who trusts the first."""
+    return Authority(tmp_path_factory.mktemp("tls") / "other", "Other authority")
 
 
 @pytest.fixture

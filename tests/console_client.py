@@ -49,10 +49,10 @@ class RecordingControls:
         self._raise_failure()
         self.done.append("reload")
 
-    def set_setting(self, key: str, text: str) -> bool:
+    def set_setting(self, key: str, text: str) -> str:
         self._raise_failure()
         self.done.append(f"set {key}={text}")
-        return key != "listen_port"
+        return f"{key} can be changed by a restart only" if key == "listen_port" else ""
 
     def pause(self, database: Database | None) -> None:
         self._mark_paused(database, is_paused=True)
@@ -108,6 +108,7 @@ class Side:
 
     address: tuple[str, int] = ("10.0.0.7", 40_000)
     own_address: tuple[str, int] = ("", 0)
+    tls: str = ""
     is_congested: bool = False
     refusals: list[str] = field(default_factory=list)
 

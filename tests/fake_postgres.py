@@ -19,6 +19,7 @@ When the script returns, the connection is closed.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -127,11 +128,21 @@ class FakePostgres:
     """A server on a port of its own, from `async with` to its end."""
 
     def __init__(
-        self, script: Script = behave, *, login: Script = trust_login, port: int = 0
+        self,
+        script: Script = behave,
+        *,
+        login: Script = trust_login,
+        port: int = 0,
+        direct_tls: ssl.SSLContext | None = None,
+        encryption_answer: bytes = b"N",
     ) -> None:
         # What happens on the first connection.
         self._script = script
         self._login = login
+        # Everything on this port is TLS, from the first byte on.
+        self._direct_tls = direct_tls
+        # What is answered to a request for encryption.
+        self._encryption_answer = encryption_answer
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: list[Exception] = []
         # Connections that sent a StartupMessage so far.
@@ -147,7 +158,9 @@ class FakePostgres:
         self.port = port
 
     async def __aenter__(self) -> FakePostgres:
-        self._server = await asyncio.start_server(self._accept, self.host, self.port)
+        self._server = await asyncio.start_server(
+            self._accept, self.host, self.port, ssl=self._direct_tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -193,7 +206,7 @@ class FakePostgres:
         session = FakeSession(reader, writer, self)
         code, body = await session.receive_startup()
         while code in (SSL_CODE, GSSENC_CODE):
-            await session.send(b"N")
+            await session.send(self._encryption_answer)
             code, body = await session.receive_startup()
         if code == CANCEL_CODE:
             process_id, secret_key = struct.unpack("!II", body)

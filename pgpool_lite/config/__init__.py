@@ -33,6 +33,7 @@ from pgpool_lite.config.values import (
     PreparedStatements,
     SqlPreparedStatements,
     SslMode,
+    SslNegotiation,
 )
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Settings",
     "SqlPreparedStatements",
     "SslMode",
+    "SslNegotiation",
     "UserSettings",
     "config_for_url",
     "config_rows",

@@ -34,6 +34,7 @@ from pgpool_lite.config.values import (
     PreparedStatements,
     SqlPreparedStatements,
     SslMode,
+    SslNegotiation,
     count,
     unset_at,
 )
@@ -59,8 +60,10 @@ class DatabaseSettings:
 
     # The name clients connect to; "*" for the fallback.
     name: str
-    # How much a URL insists on TLS towards the server; a connection string cannot say.
+    # How much a URL insists on TLS towards the server, and how that begins; an entry of
+    # [databases] cannot say.
     sslmode: SslMode | None = None
+    sslnegotiation: SslNegotiation = SslNegotiation.POSTGRES
     host: str = setting("", TEXT, doc="Hosts, comma-separated; /dir or empty for a Unix socket.")
     port: int = setting(5432, _PORT, doc="Port of the server, also in its Unix socket's name.")
     dbname: str = setting("", TEXT, doc="The server's database; empty in the fallback only.")

@@ -6,17 +6,13 @@ program does not keep. Making a setting work ends with deleting its line here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from pgpool_lite.config.databases import DatabaseSettings
 from pgpool_lite.config.settings import Settings
 from pgpool_lite.config.table import table_of
-from pgpool_lite.config.values import SslMode
-from pgpool_lite.errors import ConfigError
 
-_TLS_CLIENT = "clients cannot use TLS; their connections are not encrypted"
-_TLS_SERVER = "servers are not asked for TLS; their connections are not encrypted"
-_NO_TLS = "pgpool_lite does not speak TLS; use a tunnel, or a server on this machine"
+_DH = "TLS 1.2 is offered with elliptic curves only"
 _AUTH_QUERY = "secrets come from auth_file only"
 _AUTH_METHOD = "the auth_type it belongs to is not supported"
 _BUFFERS = "asyncio sizes its own buffers"
@@ -33,15 +29,7 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "auth_query": _AUTH_QUERY,
     "auth_user": _AUTH_QUERY,
     "autodb_idle_timeout": _IDLE_POOLS,
-    "client_tls13_ciphers": _TLS_CLIENT,
-    "client_tls_ca_file": _TLS_CLIENT,
-    "client_tls_cert_file": _TLS_CLIENT,
-    "client_tls_ciphers": _TLS_CLIENT,
-    "client_tls_dheparams": _TLS_CLIENT,
-    "client_tls_ecdhcurve": _TLS_CLIENT,
-    "client_tls_key_file": _TLS_CLIENT,
-    "client_tls_protocols": _TLS_CLIENT,
-    "client_tls_sslmode": _TLS_CLIENT,
+    "client_tls_dheparams": _DH,
     "disable_pqexec": "simple queries are served",
     "dns_zone_check_period": _DNS,
     "job_name": _WINDOWS,
@@ -52,13 +40,6 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "resolv_conf": "host names are looked up as the operating system is configured to",
     "sbuf_loopcnt": _BUFFERS,
     "server_fast_close": "RECONNECT waits for the session's end",
-    "server_tls13_ciphers": _TLS_SERVER,
-    "server_tls_ca_file": _TLS_SERVER,
-    "server_tls_cert_file": _TLS_SERVER,
-    "server_tls_ciphers": _TLS_SERVER,
-    "server_tls_key_file": _TLS_SERVER,
-    "server_tls_protocols": _TLS_SERVER,
-    "server_tls_sslmode": _TLS_SERVER,
 }
 
 # The same for keys of a [databases] entry.
@@ -69,20 +50,6 @@ NOT_IN_EFFECT_PER_DATABASE: Mapping[str, str] = {
 }
 
 NO_PEERS = "[peers] does nothing: cancel requests are not forwarded to other processes"
-
-
-#: sslmodes that promise encryption. Nobody may believe in a promise that is not kept.
-_ENCRYPTED = (SslMode.REQUIRE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL)
-
-
-def refuse_unkept_promises(settings: Settings, databases: Iterable[DatabaseSettings]) -> None:
-    """Raise ConfigError where TLS is required: what was to be secret must not travel in clear."""
-    for key in ("client_tls_sslmode", "server_tls_sslmode"):
-        if getattr(settings, key) in _ENCRYPTED:
-            raise ConfigError(f"{getattr(settings, key)} is not supported: {_NO_TLS}", key=key)
-    for database in databases:
-        if database.sslmode in _ENCRYPTED:
-            raise ConfigError(f"sslmode={database.sslmode} is not supported: {_NO_TLS}")
 
 
 def settings_without_effect(settings: Settings) -> list[str]:

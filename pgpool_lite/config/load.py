@@ -24,7 +24,6 @@ from pgpool_lite.config.databases import (
 from pgpool_lite.config.effect import (
     NO_PEERS,
     database_keys_without_effect,
-    refuse_unkept_promises,
     settings_without_effect,
 )
 from pgpool_lite.config.ini import Located, Section, read_ini
@@ -75,7 +74,6 @@ def load(path: Path) -> Config:
     warnings = [*_forgotten_settings(sections), *unknown_keys, *settings_without_effect(settings)]
     for database in databases.values():
         warnings += database_keys_without_effect(database)
-    refuse_unkept_promises(settings, databases.values())
     if peers:
         warnings.append(NO_PEERS)
     return Config(
@@ -108,7 +106,6 @@ def config_for_url(url: str, /, **settings: object) -> Config:
         "admin_users": [user],
     }
     chosen = with_keywords(Settings(), {**kind_defaults, **settings})
-    refuse_unkept_promises(chosen, [database])
     return Config(
         settings=chosen,
         databases={database.name: database},

@@ -13,7 +13,7 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from pgpool_lite.config.databases import DatabaseSettings, parse_port
-from pgpool_lite.config.values import SSL_MODE
+from pgpool_lite.config.values import SSL_MODE, SSL_NEGOTIATION, SslMode, SslNegotiation
 from pgpool_lite.errors import ConfigError
 
 _URL = re.compile(
@@ -32,6 +32,7 @@ _PARAMETERS: Mapping[str, Callable[[str], object]] = {
     "user": str,
     "password": str,
     "sslmode": SSL_MODE.read,
+    "sslnegotiation": SSL_NEGOTIATION.read,
     "application_name": str,
     "client_encoding": str,
 }
@@ -56,8 +57,17 @@ def parse_url(url: str) -> tuple[DatabaseSettings, tuple[str, ...]]:
     except ValueError as error:
         raise ConfigError(f"postgresql:// URL: {error}") from None
     database = _make(name="", **values)
+    _refuse_weak_direct_tls(database)
     user = database.user or _user_of_system()
     return replace(database, user=user).named(database.dbname or user), warnings
+
+
+def _refuse_weak_direct_tls(database: DatabaseSettings) -> None:
+    """Raise, as libpq does, where direct TLS may be given up: there is nobody to ask for less."""
+    weak = (None, SslMode.DISABLE, SslMode.ALLOW, SslMode.PREFER)
+    if database.sslnegotiation is SslNegotiation.DIRECT and database.sslmode in weak:
+        message = "sslnegotiation=direct needs sslmode=require, verify-ca or verify-full"
+        raise ConfigError(f"postgresql:// URL: {message}")
 
 
 def _read_authority(authority: str) -> dict[str, object]:

@@ -61,6 +61,13 @@ class SslMode(StrEnum):
     VERIFY_FULL = "verify-full"
 
 
+class SslNegotiation(StrEnum):
+    """How TLS begins, as libpq names it: after asking for it, or at once."""
+
+    POSTGRES = "postgres"
+    DIRECT = "direct"
+
+
 class LoadBalanceHosts(StrEnum):
     """Which host of a list the next server connection goes to."""
 
@@ -203,6 +210,7 @@ AUTH_TYPE: Kind[AuthType] = Kind(_read_auth_type)
 AUTH_DBNAME: Kind[str] = Kind(_read_auth_dbname)
 POOL_MODE: Kind[PoolMode] = choice(PoolMode)
 SSL_MODE: Kind[SslMode] = choice(SslMode)
+SSL_NEGOTIATION: Kind[SslNegotiation] = choice(SslNegotiation)
 LOAD_BALANCE_HOSTS: Kind[LoadBalanceHosts] = choice(LoadBalanceHosts)
 PREPARED_STATEMENTS: Kind[PreparedStatements] = choice(PreparedStatements)
 PREPARED_STATEMENT_ERRORS: Kind[PreparedStatementErrors] = choice(PreparedStatementErrors)

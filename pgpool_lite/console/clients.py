@@ -34,5 +34,7 @@ class ConsoleClient:
     #: Instants by the runtime's clock; the second moves with every message.
     connected_at: float
     requested_at: float
+    #: Version and cipher of its TLS; "" without.
+    tls: str = ""
     #: Bytes of the message that is being answered.
     message_size: int = 0

@@ -178,10 +178,9 @@ def _assignment(assignment: Assignment) -> Command:
     def run(request: Request) -> Answer:
         _require_admin(request)
         try:
-            is_set = request.controls.set_setting(assignment.key, assignment.value)
+            notice = request.controls.set_setting(assignment.key, assignment.value)
         except ConfigError as error:
             raise CommandError("SET failed", detail=error.message) from None
-        notice = "" if is_set else f"{assignment.key} can be changed by a restart only"
         return Done(f"SET {assignment.key}={assignment.value}", notice)
 
     return Command(None, run)

@@ -34,8 +34,8 @@ class Controls(Protocol):
     def reload(self) -> None:
         """Read the configuration again; raises ConfigError, and keeps the old one then."""
 
-    def set_setting(self, key: str, text: str) -> bool:
-        """Change one setting until the next reload; say whether it was changed.
+    def set_setting(self, key: str, text: str) -> str:
+        """Change one setting until the next reload; return what is to be told about it, if so.
 
         Only a start can change some; raises ConfigError for another key or a bad value.
         """

@@ -137,8 +137,7 @@ def _connection_fields(
         field("link", TEXT, lambda row: "" if row.link is None else f"0x{row.link:x}"),
         # A pid is an unsigned number on the wire, and the type of this column is not.
         field("remote_pid", INT4, lambda row: min(row.remote_pid, 2**31 - 1)),
-        field("tls", TEXT, constant("")),
-        *named_fields(TEXT, "application_name"),
+        *named_fields(TEXT, "tls", "application_name"),
         field("prepared_statements", INT4, attrgetter("prepared_statements")),
         *named_fields(INT4, "id"),
     ]

@@ -95,6 +95,8 @@ class ConnectionStatus:
     #: PostgreSQL's process id; 0 for clients.
     remote_pid: int
     application_name: str
+    #: Version and cipher, as in TLSv1.3/TLS_AES_256_GCM_SHA384; "" without TLS.
+    tls: str
     #: How many it has prepared; for a server, how many we have prepared on it.
     prepared_statements: int
     #: Bytes read and kept, and bytes still to come of a message that has begun.
@@ -226,6 +228,7 @@ def _client_status(
         link=client.server.id if client.server is not None else None,
         remote_pid=0,
         application_name=registry.tracked.named(client.parameters).get("application_name", ""),
+        tls=client.connection.tls,
         prepared_statements=len(client.rewriter.book.names) if client.rewriter else 0,
         buffered=len(client.tail),
         body_left=client.body_left,
@@ -258,6 +261,7 @@ def console_client_status(client: ConsoleClient, wall_offset_s: float) -> Client
         link=None,
         remote_pid=0,
         application_name=client.application_name,
+        tls=client.tls,
         prepared_statements=0,
         buffered=client.message_size,
         body_left=0,
@@ -297,6 +301,7 @@ def _server_status(
         link=server.client.id if server.client is not None else None,
         remote_pid=server.cancel_key.pid,
         application_name=registry.tracked.named(server.parameters).get("application_name", ""),
+        tls=server.connection.tls,
         prepared_statements=len(server.statements.held),
         buffered=len(server.tail),
         body_left=server.body_left,

@@ -261,7 +261,11 @@ class Pool(Roster):
     def retire(
         self, reason: str, concerns: Callable[[ServerSession], bool] = lambda server: True
     ) -> None:
-        """Have servers closed once they are not linked; from now on none of them is."""
+        """Have servers closed once they are not linked; from now on none of them is.
+
+        Whatever kept servers from being opened may be over too: the next one is tried at once.
+        """
+        self.failure = ""
         for servers in self.servers.values():
             for server in filter(concerns, list(servers)):
                 server.close_reason = server.close_reason or reason

@@ -235,6 +235,7 @@ def _server_of(settings: DatabaseSettings) -> DatabaseSettings:
         user=settings.user,
         password=settings.password,
         sslmode=settings.sslmode,
+        sslnegotiation=settings.sslnegotiation,
     )
 
 

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pgpool_lite.config import with_setting
-from pgpool_lite.errors import ClientError, ServerError
+from pgpool_lite.errors import ClientError, ConfigError, ServerError
 from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.proxy.dispatcher import Dispatcher
 from pgpool_lite.proxy.doorway import Doorway
 from pgpool_lite.proxy.logs import LOGGER, set_verbosity
+from pgpool_lite.proxy.tls import Tls
 from pgpool_lite.session.states import ServerState
 
 #: States in which a server works for somebody.
@@ -29,6 +30,7 @@ class Administration:
     registry: Registry
     dispatcher: Dispatcher
     doorway: Doorway
+    tls: Tls
 
     @property
     def is_globally_paused(self) -> bool:
@@ -115,20 +117,32 @@ class Administration:
 
     # --- settings ---
 
-    def set_setting(self, key: str, text: str) -> bool:
-        """Change one setting until the next reload; say whether it was changed.
+    def set_setting(self, key: str, text: str) -> str:
+        """Change one setting until the next reload; return what is to be told about it, if so.
 
         Only a start can change some; raises ConfigError for another key or a bad value.
         """
         config = self.registry.config
         settings = with_setting(config.settings, key, text)
         if settings is None:
-            return False
+            return f"{key} can be changed by a restart only"
         self.registry.change_settings(replace(config, settings=settings))
         self.doorway.follow(settings)
         set_verbosity(settings.verbose)
         LOGGER.info("%s is set to %s on the console", key, text)
-        return True
+        return self._apply_tls() if "_tls" in key else ""
+
+    def _apply_tls(self) -> str:
+        """Put TLS settings in force, unless they do not fit together yet: SET takes one by one."""
+        try:
+            is_other_tls = self.tls.apply(self.registry.config)
+        except ConfigError as error:
+            LOGGER.error("%s", error.message)
+            return "TLS settings could not be applied, still using old configuration"
+        if is_other_tls:
+            self.registry.retire_servers(None, "database configuration changed")
+            self.dispatcher.sweep()
+        return ""
 
     # --- whom a command means ---
 

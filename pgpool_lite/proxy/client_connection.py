@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import ClientError
 from pgpool_lite.pool.pool import Pool
-from pgpool_lite.proxy.sockets import own_address, peer_address
+from pgpool_lite.proxy.sockets import own_address, peer_address, tls_name
 from pgpool_lite.session.client import CUT, RELAY, REWRITE, SETTLED, ClientSession
 from pgpool_lite.session.refusals import StatementRules
 from pgpool_lite.session.rewriter import Rewriter
@@ -346,6 +346,11 @@ class ClientConnection(asyncio.Protocol):
     def own_address(self) -> tuple[str, int]:
         """Host and port of our end."""
         return own_address(self.transport)
+
+    @property
+    def tls(self) -> str:
+        """Version and cipher of its TLS; "" without."""
+        return tls_name(self.transport)
 
     # --- the end ---
 

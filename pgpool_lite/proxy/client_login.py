@@ -19,9 +19,19 @@ from pgpool_lite.pool.admission import Admission, Origin, reject_unreported
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.dispatcher import cached_failure
-from pgpool_lite.proxy.sockets import own_address, peer_address, peer_uid
+from pgpool_lite.proxy.logs import LOGGER
+from pgpool_lite.proxy.sockets import (
+    certificate_names,
+    is_unix,
+    own_address,
+    peer_address,
+    peer_uid,
+    tls_name,
+)
+from pgpool_lite.proxy.tls import ClientTls
+from pgpool_lite.proxy.tls_transport import TlsTransport
 from pgpool_lite.session.client import ClientSession
-from pgpool_lite.session.client_login import ClientLogin, Step
+from pgpool_lite.session.client_login import ClientLogin, Encryption, Step
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState
 from pgpool_lite.session.tracking import session_class
@@ -42,6 +52,7 @@ class ClientLoginConnection(asyncio.Protocol):
         """Wait for a connection to be made."""
         self._runtime = runtime
         self._login = ClientLogin()
+        self._tls: ClientTls | None = None
         self._transport: asyncio.Transport
         self._admission: Admission | None = None
         self._session: ClientSession | None = None
@@ -61,12 +72,18 @@ class ClientLoginConnection(asyncio.Protocol):
         """Host and port of our end."""
         return own_address(self._transport)
 
+    @property
+    def tls(self) -> str:
+        """Version and cipher of its TLS; "" without."""
+        return tls_name(self._transport)
+
     # --- the socket ---
 
     # A stream socket always comes with a Transport; uvloop's does not say so by its class.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there is no room for one more socket."""
         self._transport = transport
+        self._login = ClientLogin(self._encryption())
         refusal = self._runtime.doorway.enter(self, transport, self._runtime.settings)
         if refusal is not None:
             self.refuse(refusal)
@@ -84,7 +101,9 @@ class ClientLoginConnection(asyncio.Protocol):
             self.refuse(error)
             return
         self._send_answer()
-        if step is Step.CANCEL:
+        if step is Step.TLS:
+            self._encrypt()
+        elif step is Step.CANCEL:
             self._cancel()
         elif step is Step.AUTHENTICATED:
             self._authenticated()
@@ -97,6 +116,28 @@ class ClientLoginConnection(asyncio.Protocol):
         """Forget a client that gave up."""
         self._leave("client unexpected eof")
 
+    # --- TLS ---
+
+    def _encryption(self) -> Encryption:
+        """Return what TLS clients have; those on a Unix socket have none, and need none."""
+        tls = self._tls = self._runtime.tls.client
+        if tls is None or is_unix(self._transport):
+            return Encryption.UNAVAILABLE
+        return Encryption.REQUIRED if tls.is_required else Encryption.OFFERED
+
+    def _encrypt(self) -> None:
+        """Shake hands; what the client sends from now on comes decrypted."""
+        assert self._tls is not None
+        buffer = self._runtime.tls.buffer
+        transport = TlsTransport(self._transport, self, self._tls.context, buffer)
+        self._transport = transport
+        transport.start(self._login.take_rest(), on_failure=self._tls_failed)
+
+    def _tls_failed(self, reason: str) -> None:
+        LOGGER.warning("TLS handshake error: handshake failed: %s", reason)
+        self._leave("client unexpected eof")
+        self._transport.close()
+
     # --- the steps ---
 
     def _admit(self) -> Step:
@@ -105,13 +146,20 @@ class ClientLoginConnection(asyncio.Protocol):
         runtime = self._runtime
         self._admission = runtime.doorkeeper.admit(startup, self._origin(), runtime.clock())
         runtime.log.login_attempt(
-            self.id, self._admission.database.name, self._admission.user, self.address
+            self.id, self._admission.database.name, self._admission.user, self.address, self.tls
         )
         self._login.challenge(self._admission.challenge)
         return self._login.receive(b"")
 
     def _origin(self) -> Origin:
-        return Origin(self.address, is_own_user=peer_uid(self._transport) == os.getuid())
+        name, alternatives = certificate_names(self._transport)
+        return Origin(
+            self.address,
+            is_own_user=peer_uid(self._transport) == os.getuid(),
+            is_encrypted=bool(self.tls),
+            certificate_name=name,
+            certificate_alternatives=alternatives,
+        )
 
     def _cancel(self) -> None:
         key = self._login.cancel_key

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgpool_lite.errors import ServerError, ServerLoginFailed
@@ -15,9 +16,10 @@ from pgpool_lite.pool.cancel import CancelRequest
 from pgpool_lite.pool.hosts import needs_look_up
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.dialing import dial
+from pgpool_lite.proxy.negotiation import Conversation, Negotiation
 from pgpool_lite.proxy.resolver import Resolver
 from pgpool_lite.proxy.server_connection import ServerConnection
-from pgpool_lite.proxy.sockets import own_address
+from pgpool_lite.proxy.sockets import own_address, tls_name
 from pgpool_lite.session.endpoint import Endpoint
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.server_login import ServerLogin
@@ -79,7 +81,7 @@ class Connector:
         for endpoint in await self._endpoints(pool):
             server.endpoint = endpoint
             try:
-                await dial(endpoint, settings, lambda: connection)
+                await dial(endpoint, settings, partial(self._negotiate, pool, endpoint, connection))
             except OSError as error:
                 refusal = error
             else:
@@ -99,6 +101,12 @@ class Connector:
     def _fail(self, pool: Pool, server: ServerSession, error: ServerError) -> None:
         if server.state is ServerState.LOGIN:
             self._runtime.dispatcher.login_failed(server, pool, error)
+
+    def _negotiate(self, pool: Pool, endpoint: Endpoint, conversation: Conversation) -> Negotiation:
+        """Return what settles TLS with a server of the pool before the conversation begins."""
+        tls = self._runtime.tls
+        wanted = tls.towards(pool.database.settings)
+        return Negotiation(conversation, wanted, endpoint.host, tls.buffer)
 
     # --- cancel requests ---
 
@@ -126,10 +134,11 @@ class Connector:
         try:
             async with asyncio.timeout(runtime.settings.cancel_wait_timeout or None):
                 assert server.endpoint is not None
-                transport, carrier = await dial(server.endpoint, runtime.settings, CancelCarrier)
-                transport.write(encode_cancel_request(server.cancel_key))
+                carrier = CancelCarrier(server.cancel_key)
+                begin = partial(self._negotiate, pool, server.endpoint, carrier)
+                transport, _ = await dial(server.endpoint, runtime.settings, begin)
                 await carrier.closed
-        except (TimeoutError, OSError) as error:
+        except (TimeoutError, OSError, ServerError) as error:
             # It may still strike: the server must not get another client.
             server.close_reason = server.close_reason or "cancel request without an answer"
             reason = str(error) or "cancel_wait_timeout"
@@ -168,7 +177,7 @@ class Connector:
         await self._resolver.close()
 
 
-class ServerLoginConnection(asyncio.Protocol):
+class ServerLoginConnection(Conversation):
     """One server's socket from connect to the end of its login; a `ServerConnection` follows."""
 
     def __init__(self, runtime: Runtime, pool: Pool, server: ServerSession) -> None:
@@ -196,15 +205,30 @@ class ServerLoginConnection(asyncio.Protocol):
         """Host and port of our end, unknown while there is no connection."""
         return own_address(self._transport) if self._transport is not None else ("", 0)
 
+    @property
+    def tls(self) -> str:
+        """Version and cipher of its TLS; "" without."""
+        return tls_name(self._transport)
+
     # A stream socket always comes with a Transport; uvloop's does not say so by its class.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Introduce ourselves."""
+        """Take note of the socket."""
         if self.finished.done():  # closed while it was connecting
             transport.abort()
             return
         self._transport = transport
         self._runtime.log.server_opened(self._server, self._pool, own_address(transport))
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        """Introduce ourselves."""
+        self._transport = transport
+        if self.tls:
+            self._runtime.log.tls_established(self._server, self._pool)
         transport.write(self._login.start())
+
+    def fail(self, error: ServerError) -> None:
+        """Give up a server that does not agree with us about TLS."""
+        self._finish(error)
 
     def data_received(self, data: bytes) -> None:
         """Take the login one read further."""
@@ -271,12 +295,25 @@ class ServerLoginConnection(asyncio.Protocol):
         raise AssertionError("a server in LOGIN is not linked")
 
 
-class CancelCarrier(asyncio.Protocol):
-    """A connection that carries one CancelRequest; PostgreSQL closes it when that has struck."""
+class CancelCarrier(Conversation):
+    """A connection that carries one CancelRequest; PostgreSQL closes it when that has struck.
 
-    def __init__(self) -> None:
+    It is as encrypted as the server that is meant: the key in it is worth a secret.
+    """
+
+    def __init__(self, key: CancelKey) -> None:
         """Wait for the end."""
+        self._key = key
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        """Say whose query it is about."""
+        transport.write(encode_cancel_request(self._key))
+
+    def fail(self, error: ServerError) -> None:
+        """Note that there is no way to say it."""
+        if not self.closed.done():
+            self.closed.set_exception(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end."""

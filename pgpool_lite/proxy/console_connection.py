@@ -23,7 +23,7 @@ from pgpool_lite.errors import ClientError
 from pgpool_lite.pool.admission import Admission
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.proxy.logs import LOGGER
-from pgpool_lite.proxy.sockets import own_address, peer_address
+from pgpool_lite.proxy.sockets import own_address, peer_address, tls_name
 from pgpool_lite.wire.backend import error_response
 from pgpool_lite.wire.frontend import CancelKey
 
@@ -74,6 +74,7 @@ class ConsoleConnection(asyncio.Protocol):
             connection=self,
             connected_at=now,
             requested_at=now,
+            tls=tls_name(transport),
         )
         self._session = ConsoleSession(
             self.client,

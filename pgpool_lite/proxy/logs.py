@@ -137,13 +137,13 @@ class ConnectionLog:
         return _Prefixed(_prefix("S", server.id, pool, server.connection.address))
 
     def login_attempt(
-        self, session_id: int, database: str, user: str, address: tuple[str, int]
+        self, session_id: int, database: str, user: str, address: tuple[str, int], tls: str
     ) -> None:
         """Note that a client has named its database and user."""
         if self._settings().log_connections:
             LOGGER.info(
-                "C-0x%x: %s/%s@%s login attempt: db=%s user=%s tls=no replication=no",
-                *(session_id, database, user, place(address), database, user),
+                "C-0x%x: %s/%s@%s login attempt: db=%s user=%s tls=%s replication=no",
+                *(session_id, database, user, place(address), database, user, tls or "no"),
             )
 
     def server_opened(self, server: ServerSession, pool: Pool, local: tuple[str, int]) -> None:
@@ -159,6 +159,11 @@ class ConnectionLog:
         else:
             reason = f"{error.message} ({error.detail})" if error.detail else error.message
         self.server(server, pool).warning("server login failed: %s", reason)
+
+    def tls_established(self, server: ServerSession, pool: Pool) -> None:
+        """Note that a server connection is encrypted."""
+        if self._settings().log_connections:
+            self.server(server, pool).info("SSL established: %s", server.connection.tls)
 
     def client_closed(self, client: ClientSession, pool: Pool, reason: str, now: float) -> None:
         """Note that a client's connection ends, and why."""

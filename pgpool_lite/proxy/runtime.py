@@ -28,6 +28,7 @@ from pgpool_lite.proxy.console_connection import ConsoleConnection
 from pgpool_lite.proxy.dispatcher import Dispatcher
 from pgpool_lite.proxy.doorway import Doorway
 from pgpool_lite.proxy.logs import LOGGER, ConnectionLog
+from pgpool_lite.proxy.tls import Tls
 from pgpool_lite.session.states import ClientState
 
 #: Whose last connection ends a shutdown that waits.
@@ -54,6 +55,7 @@ class Runtime(Administration):
         self.log = ConnectionLog(lambda: self.settings)
         self.dispatcher = Dispatcher(self.registry, clock, self.log)
         self.doorway = Doorway(clock)
+        self.tls = Tls()
         self.connector = Connector(self)
         self.dispatcher.open_server = self.connector.open_server
         self.dispatcher.on_change = self._changed
@@ -85,8 +87,10 @@ class Runtime(Administration):
     async def start(self, passed: Sequence[socket.socket] = ()) -> None:
         """Listen for clients, on `passed` sockets if there are any, and keep house from now on.
 
-        Raises ConfigError when an address cannot be listened on; nothing is left open then.
+        Raises ConfigError when an address cannot be listened on, or TLS cannot be set up; nothing
+        is left open then.
         """
+        self.tls.apply(self.registry.config)
         try:
             await self.doorway.open(self.settings, lambda: ClientLoginConnection(self), passed)
         except BaseException:
@@ -182,8 +186,11 @@ class Runtime(Administration):
             for key in kept:
                 LOGGER.warning("%s can be changed by a restart only", key)
             config = replace(fresh, settings=with_keywords(settings, self._overrides))
+        is_other_tls = self.tls.apply(config)
         self.registry.reload(config, self.clock())
         self.doorway.follow(self.settings)
+        if is_other_tls:
+            self.registry.retire_servers(None, "database configuration changed")
 
     # --- shutdown ---
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import ServerError
 from pgpool_lite.pool.pool import Pool
-from pgpool_lite.proxy.sockets import own_address, peer_address
+from pgpool_lite.proxy.sockets import own_address, peer_address, tls_name
 from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
 from pgpool_lite.session.own_queries import OWN_DONE
 from pgpool_lite.session.server import ANSWERED, ServerSession
@@ -142,6 +142,11 @@ class ServerConnection(asyncio.Protocol):
     def own_address(self) -> tuple[str, int]:
         """Host and port of our end."""
         return own_address(self.transport)
+
+    @property
+    def tls(self) -> str:
+        """Version and cipher of its TLS; "" without."""
+        return tls_name(self.transport)
 
     # --- the end ---
 

@@ -41,6 +41,31 @@ def _address(transport: asyncio.Transport, end: str) -> tuple[str, int]:
     return "unix", 0
 
 
+def is_unix(transport: asyncio.Transport) -> bool:
+    """Tell whether the connection stays on this machine, by a Unix socket."""
+    return bool(transport.get_extra_info("socket").family == socket.AF_UNIX)
+
+
+def tls_name(transport: asyncio.Transport | None) -> str:
+    """Return version and cipher of a connection's TLS, as SHOW and the log name it; "" without."""
+    session = transport.get_extra_info("ssl_object") if transport is not None else None
+    cipher = session.cipher() if session is not None else None
+    return f"{session.version()}/{cipher[0]}" if session is not None and cipher else ""
+
+
+def certificate_names(transport: asyncio.Transport) -> tuple[str, tuple[str, ...]]:
+    """Return the common name in the peer's certificate, and the DNS names beside it.
+
+    Only a certificate that has been verified counts; without one they are "" and nothing.
+    """
+    session = transport.get_extra_info("ssl_object")
+    certificate = (session.getpeercert() if session is not None else None) or {}
+    subject = certificate.get("subject", ())
+    names = [value for part in subject for key, value in part if key == "commonName"]
+    alternatives = certificate.get("subjectAltName", ())
+    return "".join(names[:1]), tuple(value for kind, value in alternatives if kind == "DNS")
+
+
 def peer_uid(transport: asyncio.Transport) -> int | None:
     """Return the user id of the process at the other end of a Unix socket; None for any other."""
     peer_socket = transport.get_extra_info("socket")

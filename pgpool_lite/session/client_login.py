@@ -10,7 +10,9 @@ StartupMessage (step STARTUP), and whoever drives it looks the user up and calls
         StartupMessage  user up
         CancelRequest
 
-PostgreSQL documentation, "Message Flow: Start-up", "SASL Authentication".
+TLS is the driver's too: at step TLS it encrypts the socket, and goes on with what it decrypts.
+
+PostgreSQL documentation, "Message Flow: Start-up", "SSL Session Encryption", "SASL Authentication".
 """
 
 from __future__ import annotations
@@ -41,6 +43,10 @@ MAX_LOGIN_MESSAGE: Final = 70_000
 SCRAM_MECHANISM: Final = "SCRAM-SHA-256"
 
 
+#: First byte of the record that a TLS handshake begins with. No StartupMessage has it, which would
+#: be 370 MB long.
+_TLS_RECORD: Final = 0x16
+
 _ENCRYPTIONS: Final = {codes.SSL_REQUEST: "SSL", codes.GSSENC_REQUEST: "GSSAPI encryption"}
 
 
@@ -53,10 +59,20 @@ class Method(Enum):
     SCRAM = auto()
 
 
+class Encryption(Enum):
+    """What a connection can be told about TLS, and what has become of it."""
+
+    UNAVAILABLE = auto()
+    OFFERED = auto()
+    REQUIRED = auto()
+    ESTABLISHED = auto()
+
+
 class Step(Enum):
     """What the driver of a login must do next."""
 
     MORE = auto()  # wait for the next read
+    TLS = auto()  # send `answer`, then encrypt; `take_rest` has what came of the handshake already
     CANCEL = auto()  # `cancel_key` tells whose query to cancel; then close
     STARTUP = auto()  # look at `startup`, call `challenge`, then `receive(b"")` once more
     AUTHENTICATED = auto()  # `rest` holds what the client has sent beyond its login
@@ -84,9 +100,11 @@ class _Phase(Enum):
 class ClientLogin:
     """One client's login, byte by byte."""
 
-    def __init__(self) -> None:
+    def __init__(self, encryption: Encryption = Encryption.UNAVAILABLE) -> None:
         """Expect the first byte of a connection."""
+        self._encryption = encryption
         self._phase = _Phase.NEGOTIATING
+        self._is_first = True
         self._data = b""
         #: Bytes to send to the client; the driver takes them after each call.
         self.answer = b""
@@ -111,6 +129,8 @@ class ClientLogin:
         Raises ClientProtocolError or LoginRejected, both to be shown to the client.
         """
         self._data += data
+        if self._is_first and self._is_direct_tls():
+            return self._begin_tls()
         if self._phase is _Phase.NEGOTIATING:
             return self._negotiate()
         if self._phase is _Phase.PROVING:
@@ -120,6 +140,11 @@ class ClientLogin:
         if len(self._data) > MAX_LOGIN_MESSAGE:
             raise ClientProtocolError("client sends data although its login is not over")
         return Step.MORE
+
+    def take_rest(self) -> bytes:
+        """Return what the client has sent beyond the messages of its login, and forget it."""
+        rest, self._data = self._data, b""
+        return rest
 
     def challenge(self, challenge: Challenge) -> None:
         """Ask the client for the proof that admission demands."""
@@ -145,7 +170,8 @@ class ClientLogin:
             packet, self._data = self._data[:size], self._data[size:]
             code = startup_code(packet)
             if code in _ENCRYPTIONS:
-                self._refuse_encryption(code)
+                if self._grants_encryption(code):
+                    return self._begin_tls()
             elif code == codes.CANCEL_REQUEST:
                 self.cancel_key = decode_cancel_request(packet)
                 return Step.CANCEL
@@ -154,8 +180,23 @@ class ClientLogin:
                 return Step.STARTUP
         return Step.MORE
 
-    def _refuse_encryption(self, code: int) -> None:
-        """Answer SSLRequest or GSSENCRequest with N; each may be asked once.
+    def _is_direct_tls(self) -> bool:
+        """Tell whether a connection begins with a TLS handshake, without asking for one."""
+        if not self._data:
+            return False
+        self._is_first = False
+        return self._is_offered and self._data[0] == _TLS_RECORD
+
+    @property
+    def _is_offered(self) -> bool:
+        return self._encryption in (Encryption.OFFERED, Encryption.REQUIRED)
+
+    def _begin_tls(self) -> Step:
+        self._encryption = Encryption.ESTABLISHED
+        return Step.TLS
+
+    def _grants_encryption(self, code: int) -> bool:
+        """Answer SSLRequest with S where there is TLS, else, as GSSENCRequest, with N, but once.
 
         Bytes that came with the request were sent before the client knew that they would travel in
         plain text; somebody in between may have put them there.
@@ -164,10 +205,17 @@ class ClientLogin:
             raise ClientProtocolError(
                 f"received unencrypted data after {_ENCRYPTIONS[code]} request"
             )
+        if code == codes.SSL_REQUEST:
+            if self._encryption is Encryption.ESTABLISHED:
+                raise ClientProtocolError("SSL req inside SSL")
+            if self._is_offered:
+                self.answer += b"S"
+                return True
         if code in self._requests_refused:
             raise ClientProtocolError("client asked twice for encryption that it was refused")
         self._requests_refused.add(code)
         self.answer += b"N"
+        return False
 
     def _start(self, packet: bytes) -> None:
         startup = decode_startup(packet)
@@ -177,6 +225,8 @@ class ClientLogin:
                 if startup.major == 2
                 else f"unsupported frontend protocol {startup.major}.{startup.minor}"
             )
+        if self._encryption is Encryption.REQUIRED:
+            raise LoginRejected("SSL required")
         options = [name for name in startup.parameters if name.startswith("_pq_.")]
         if startup.minor or options:
             self.answer += backend.negotiate_protocol_version(options)

@@ -28,6 +28,10 @@ class Connection(Protocol):
     def own_address(self) -> tuple[str, int]:
         """Host and port of our end."""
 
+    @property
+    def tls(self) -> str:
+        """Version and cipher of its TLS; "" without."""
+
     def relay(self, data: bytes) -> None:
         """Write these bytes, this very object, to the socket."""
 

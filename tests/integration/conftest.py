@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Protocol
 
 import pytest
 
+from pgpool_lite.dev.binaries import Binaries
+from pgpool_lite.dev.cluster import Cluster
 from pgpool_lite.pooler import Pooler
+from tests.certificates import Authority
 from tests.conftest import MakePooler
+from tests.integration.encrypted import encrypted_cluster
 from tests.wire_client import WireClient
 
 
@@ -73,3 +77,10 @@ def connect(open_client: OpenClient) -> Connect:
 async def pooler(make_pooler: MakePooler) -> Pooler:
     """A pooler in transaction mode with a single server, in front of the real PostgreSQL."""
     return await make_pooler(pool_size=1)
+
+
+@pytest.fixture(scope="session")
+def encrypted_postgres(postgres_binaries: Binaries, authority: Authority) -> Iterator[Cluster]:
+    """A second PostgreSQL, one that speaks TLS."""
+    with encrypted_cluster(postgres_binaries, authority) as cluster:
+        yield cluster

@@ -51,6 +51,10 @@ class FakeConnection:
         return "127.0.0.1", 5432
 
     @property
+    def tls(self) -> str:
+        return ""
+
+    @property
     def received(self) -> bytes:
         """Everything written so far."""
         return b"".join(self.written)

@@ -12,6 +12,7 @@ from pgpool_lite.config import (
     DatabaseSettings,
     PoolMode,
     Settings,
+    SslNegotiation,
     UserSettings,
     config_for_url,
     from_keywords,
@@ -219,11 +220,12 @@ class TestAUrl:
             admin_users="ann",
         )
 
-    def test_tls_that_is_required_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="sslmode=require is not supported"):
-            config_for_url("postgresql://ann@h/app?sslmode=require")
-        with pytest.raises(ConfigError, match="client_tls_sslmode: verify-full is not supported"):
-            config_for_url("postgresql://ann@h/app", client_tls_sslmode="verify-full")
+    def test_direct_tls_is_required_tls(self) -> None:
+        direct = "postgresql://ann@h/app?sslnegotiation=direct"
+        database = config_for_url(f"{direct}&sslmode=require").databases["app"]
+        assert database.sslnegotiation is SslNegotiation.DIRECT
+        with pytest.raises(ConfigError, match="sslnegotiation=direct needs sslmode=require"):
+            config_for_url(f"{direct}&sslmode=prefer")
 
     def test_keywords_win_over_the_defaults(self) -> None:
         config = config_for_url("postgresql://ann@h/app", pool_mode="session", listen_port=0)
