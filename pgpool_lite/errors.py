@@ -34,13 +34,23 @@ class PgPoolLiteError(Exception):
     sqlstate = PROTOCOL_VIOLATION
 
     def __init__(
-        self, message: str, *, sqlstate: str | None = None, detail: str = "", hint: str = ""
+        self,
+        message: str,
+        *,
+        sqlstate: str | None = None,
+        detail: str = "",
+        hint: str = "",
+        log: str = "",
     ) -> None:
-        """Keep the sentence, and the SQLSTATE where it is not the class's own."""
+        """Keep the sentence, and the SQLSTATE where it is not the class's own.
+
+        `log` is what only the log says, in a line of its own.
+        """
         super().__init__(message)
         self.message = message
         self.detail = detail
         self.hint = hint
+        self.log = log
         if sqlstate is not None:
             self.sqlstate = sqlstate
 

@@ -130,6 +130,10 @@ class Side:
     def look_again(self) -> None:
         """Wait for nothing."""
 
+    def follow_rules(self) -> bool:
+        """Prepare nothing."""
+        return True
+
     def close(self) -> None:
         """Be closed already."""
 

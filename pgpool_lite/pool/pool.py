@@ -48,7 +48,9 @@ class Pool(Roster):
     ) -> None:
         """Make an empty pool; nothing is opened until somebody waits."""
         super().__init__(database, user, census)
-        self.rules: PoolRules
+        self.rules = rules
+        #: Clients in the middle of something, who do not follow the rules of statements yet.
+        self.lagging: list[ClientSession] = []
         #: Nothing stands between a settled answer and the next client: the usual transaction pool.
         self._is_plain = False
         self.counters = database.stats.now
@@ -81,8 +83,11 @@ class Pool(Roster):
 
     def set_rules(self, rules: PoolRules) -> None:
         """Follow new rules from now on, after a RELOAD."""
+        if rules.statements != self.rules.statements:
+            self.lagging = [*self.clients[_CLIENT_ACTIVE], *self._waiting]
         self.rules = rules
         self.look_out()
+        self.lead_clients()
         for servers in self.servers.values():
             for server in servers:
                 self._apply_rules(server)
@@ -95,6 +100,14 @@ class Pool(Roster):
             and not rules.reset_query
             and not any(each.starving for each in self.headcounts)
         )
+
+    def lead_clients(self) -> None:
+        """Have clients treat prepared statements by the rules, as far as they can by now."""
+        self.lagging = [
+            client
+            for client in self.lagging
+            if client.state is not ClientState.CLOSED and not client.connection.follow_rules()
+        ]
 
     def _apply_rules(self, server: ServerSession) -> None:
         server.forbids_blocks = self.rules.mode is PoolMode.STATEMENT

@@ -62,6 +62,11 @@ class PoolRules:
     #: A pool whose server user is fixed is kept at min_pool_size even without clients.
     has_forced_user: bool = False
 
+    @property
+    def names_pass(self) -> bool:
+        """Names of statements pass as they are although servers are shared."""
+        return self.statements is None and self.mode is not PoolMode.SESSION
+
 
 def resolve(settings: Settings, database: DatabaseSettings, user: UserSettings) -> PoolRules:
     """Return what holds where these meet: the user's word, else the database's, else everyone's."""

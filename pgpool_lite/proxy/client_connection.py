@@ -208,6 +208,29 @@ class ClientConnection(asyncio.Protocol):
             self._is_unbegun = False
             self._dispatcher.release(server, self.pool)
 
+    def follow_rules(self) -> bool:
+        """Treat prepared statements by the pool's new rules; False: not now, but ask again.
+
+        Whether names are rewritten at all can only change while nothing is in flight.
+        """
+        session, rules = self.session, self.pool.rules
+        rewriter = session.rewriter
+        if (rules.statements is not None) is session.rewrites:
+            if rewriter is not None and rules.statements is not None:
+                rewriter.follow(rules.statements)
+            return True
+        if session.server is not None or session.tail or session.body_left:
+            return False
+        if self._held or self._raw:
+            return False
+        if rewriter is not None:
+            rewriter.book.clear()
+            session.rewriter = None
+        session.rewrites = rules.statements is not None
+        session.names_pass = rules.names_pass
+        self._is_plain = session.rewrites and not self.is_congested
+        return True
+
     def look_again(self) -> None:
         """Go on with a read that waited for answers, if they are there."""
         rewriter = self.session.rewriter

@@ -12,7 +12,6 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from pgpool_lite.config import PoolMode
 from pgpool_lite.console.tables import PGBOUNCER_VERSION
 from pgpool_lite.errors import ClientError, ClientProtocolError, LimitReached
 from pgpool_lite.pool.admission import Admission, Origin, reject_unreported
@@ -230,7 +229,7 @@ class ClientLoginConnection(asyncio.Protocol):
         runtime.registry.remember_key(pool, session)
         pool.admit(session)
         session.rewrites = pool.rules.statements is not None
-        session.names_pass = not session.rewrites and pool.rules.mode is not PoolMode.SESSION
+        session.names_pass = pool.rules.names_pass
         connection = ClientConnection(session, pool, self._transport, runtime.dispatcher)
         self._transport.set_protocol(connection)
         self._transport.write(
@@ -275,6 +274,10 @@ class ClientLoginConnection(asyncio.Protocol):
     def look_again(self) -> None:
         """Never called: a client in LOGIN is not linked."""
         raise AssertionError("a client in LOGIN is not linked")
+
+    def follow_rules(self) -> bool:
+        """Never called: a client in LOGIN has no rules yet."""
+        raise AssertionError("a client in LOGIN has no rules yet")
 
     def relay(self, data: bytes) -> None:
         """Write to the client."""

@@ -267,6 +267,8 @@ class Dispatcher:
             elif isinstance(action, TestServer) and action.server.state is ServerState.USED:
                 pool.begin_test(action.server)
                 self._ask(action.server, pool.rules.check_query or "", "test query failed")
+        if pool.lagging:
+            pool.lead_clients()
         self._serve_waiting(pool)
         self.replenish(pool)
 

@@ -54,6 +54,9 @@ class ClientSide(Connection, Protocol):
     def look_again(self) -> None:
         """Go on with what waited for answers of the server, if they are there."""
 
+    def follow_rules(self) -> bool:
+        """Treat prepared statements by the pool's new rules; False: not now, but ask again."""
+
     def refuse(self, error: ClientError) -> None:
         """Tell the client why it is closed, and close it."""
 

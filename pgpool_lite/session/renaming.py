@@ -67,13 +67,13 @@ class Renaming:
     __slots__ = (
         "_outstanding",
         "_registry",
-        "_rules",
         "_session",
         "book",
         "changed",
         "counters",
         "parsed_at",
         "resume",
+        "rules",
         "server_book",
         "server_has_failed",
         "used",
@@ -91,7 +91,7 @@ class Renaming:
         self._session = session
         self._outstanding = outstanding
         self._registry = registry
-        self._rules = rules
+        self.rules = rules
         self.counters = counters
         self.book = ClientStatements(registry)
         self.used: list[Statement] = []  # bound since all was answered: one may prove stale
@@ -238,10 +238,10 @@ class Renaming:
             return WAIT
         self.counters.client_parse_count += 1
         refusal = refusals.of_parse(
-            self._rules, self.book, self._session, name, len(name) + len(key)
+            self.rules, self.book, self._session, name, len(name) + len(key)
         )
         self.resume = after
-        if refusal is not None and name in self.book.names and not self._rules.rejects:
+        if refusal is not None and name in self.book.names and not self.rules.rejects:
             return self._parse_again(name, key, refusal)
         if refusal is not None:
             return self._refuse(refusal)
@@ -313,7 +313,7 @@ class Renaming:
         message = b""
         if statement in server_book.held:
             message += self._close_on_server(statement)  # under a name of before a migration
-        while len(server_book.held) >= max(self._rules.limit, 1):
+        while len(server_book.held) >= max(self.rules.limit, 1):
             message += self._close_on_server(server_book.oldest())
         server_book.add(statement)
 
@@ -358,7 +358,7 @@ class Renaming:
 
     def _unknown(self, message_type: int, name: bytes, pos: int) -> int:
         """Let the server say that there is no such statement, or close the client for it."""
-        error = refusals.of_unknown(self._rules, self._session, name)
+        error = refusals.of_unknown(self.rules, self._session, name)
         if not name.startswith(SERVER_NAME_PREFIX):
             self._outstanding.note_error(EXPLAINED, error)
             return KEEP

@@ -88,6 +88,10 @@ class Rewriter:
         #: The end of a read that waits; the connection keeps it until `may_go_on`.
         self.left = b""
 
+    def follow(self, rules: StatementRules) -> None:
+        """Go by other rules from now on: a reload."""
+        self._renaming.rules = rules
+
     # --- before a server is there ---
 
     def first_request(self, data: bytes) -> bytes:

@@ -13,6 +13,7 @@ from pgpool_lite.config import load
 from pgpool_lite.pooler import Pooler
 from tests.conftest import MakePooler
 from tests.integration.conftest import Address, Connect
+from tests.integration.test_prepared_statements import PREPARED
 from tests.integration.watch import no_server_is_linked
 from tests.wire_client import SELECT_1, eventually
 from tests.wire_messages import (
@@ -66,6 +67,18 @@ async def test_by_default_a_client_is_closed_as_pgbouncer_closes_it(
     assert transcript[-1] == f"E FATAL 08P01 {sentence}"
     assert await other.query("SELECT 1") == SELECT_1
     await eventually(no_server_is_linked(pooler))
+
+
+async def test_the_log_says_which_name_it_was(
+    pooler: Pooler, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken, unknown = await connect(pooler), await connect(pooler)
+    await taken.send(TAKEN)
+    await taken.until_closed()
+    await unknown.send(DescribeStatement("never"), Sync())
+    await unknown.until_closed()
+    assert "prepared statement 'a' was already prepared" in caplog.text
+    assert "prepared statement 'never' not found" in caplog.text
 
 
 async def test_what_was_answered_before_the_refusal_reaches_the_client(
@@ -209,6 +222,48 @@ async def test_an_error_that_pass_lets_through_is_explained(
     _, error, _ = await client.messages_until_ready()
     assert error.fields["C"] == "42P05"
     assert "max_prepared_statements" in error.fields["H"]
+
+
+async def test_a_new_limit_counts_at_once_for_clients_that_are_there(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    pooler = await make_pooler(pool_size=1, max_prepared_statements=1)
+    client = await connect(pooler)
+    await client.send(Parse("SELECT 1", "a"), Parse("SELECT 2", "b"), Sync())
+    await client.until_ready()
+    assert await client.value(PREPARED) == "SELECT 2"
+    pooler.runtime.set_setting("max_prepared_statements", "2")
+    await client.send(Bind(statement="a"), Sync())
+    assert await client.until_ready() == ["2", "Z I"]
+    assert await client.value(PREPARED) == "SELECT 2,SELECT 1"
+
+
+async def test_a_limit_of_0_lets_names_pass_as_soon_as_a_client_has_come_to_an_end(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    pooler = await make_pooler(pool_size=2)
+    idle, busy = await connect(pooler), await connect(pooler)
+    for client in (idle, busy):
+        await client.query("BEGIN")
+        await client.send(Parse("SELECT 1", "a"), Sync())
+        await client.until_ready()
+    await idle.query("COMMIT")
+    pooler.runtime.set_setting("max_prepared_statements", "0")
+    unknown = ['E ERROR 26000 prepared statement "a" does not exist', "Z I"]
+    await idle.send(Bind(statement="a"), Sync())
+    assert await idle.until_ready() == unknown
+    await busy.send(Bind(statement="a"), Sync())
+    assert await busy.until_ready() == ["2", "Z T"]
+    await busy.query("COMMIT")
+
+    async def names_pass() -> bool:
+        await busy.send(Bind(statement="a"), Sync())
+        return await busy.until_ready() == unknown
+
+    await eventually(names_pass)
+    pooler.runtime.set_setting("max_prepared_statements", "200")
+    await idle.send(Parse("SELECT 1", "a"), Bind(statement="a"), Sync())
+    assert await idle.until_ready() == ["1", "2", "Z I"]
 
 
 async def test_a_database_may_have_a_mode_of_its_own(

@@ -77,6 +77,9 @@ class FakeConnection:
     def look_again(self) -> None:
         raise AssertionError("nothing waits for the rewriter here")
 
+    def follow_rules(self) -> bool:
+        raise AssertionError("these tests keep the rules of statements")
+
     def refuse(self, error: ClientError) -> None:
         self.refusals.append(error)
 
