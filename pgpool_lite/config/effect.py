@@ -18,7 +18,6 @@ _AUTH_METHOD = "the auth_type it belongs to is not supported"
 _BUFFERS = "asyncio sizes its own buffers"
 _DNS = "host names are looked up by the operating system, which tells of no zones"
 _WINDOWS = "there is no Windows service"
-_IDLE_POOLS = "pools and automatic databases are kept"
 
 # Key, and why it does nothing.
 NOT_IN_EFFECT: Mapping[str, str] = {
@@ -28,7 +27,6 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "auth_ldap_options": _AUTH_METHOD,
     "auth_query": _AUTH_QUERY,
     "auth_user": _AUTH_QUERY,
-    "autodb_idle_timeout": _IDLE_POOLS,
     "client_tls_dheparams": _DH,
     "disable_pqexec": "simple queries are served",
     "dns_zone_check_period": _DNS,
@@ -36,10 +34,8 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "max_packet_size": "messages of any size are streamed through",
     "peer_id": "cancel requests are not forwarded to other processes",
     "pkt_buf": _BUFFERS,
-    "pool_idle_timeout": _IDLE_POOLS,
     "resolv_conf": "host names are looked up as the operating system is configured to",
     "sbuf_loopcnt": _BUFFERS,
-    "server_fast_close": "RECONNECT waits for the session's end",
 }
 
 # The same for keys of a [databases] entry.

@@ -25,6 +25,8 @@ class Database:
         self.is_disabled = False
         self.stats = Stats(now)
         self.headcount = Headcount()
+        #: Since when a sweep has found nobody here; None while there is somebody.
+        self.deserted_since: float | None = None
 
     @property
     def name(self) -> str:

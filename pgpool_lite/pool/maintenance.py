@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from pgpool_lite.errors import LimitReached
 from pgpool_lite.pool.cancel import CancelRequest
-from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.pool import CLOSE_NEEDED, Pool
 from pgpool_lite.pool.rules import PoolRules
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
@@ -51,28 +52,21 @@ class NotifyClient:
 
 
 @dataclass(frozen=True, slots=True)
-class TestServer:
-    """Send the check query to a server that has been idle for long."""
-
-    server: ServerSession
-
-
-@dataclass(frozen=True, slots=True)
 class DropCancel:
     """Give up a cancel request whose turn never came."""
 
     request: CancelRequest
 
 
-Action = CloseServer | CloseClient | NotifyClient | TestServer | DropCancel
+Action = CloseServer | CloseClient | NotifyClient | DropCancel
 
 
 def sweep(pool: Pool, now: float) -> list[Action]:
     """Return everything that is due in `pool` at the instant `now`."""
     return [
         *_idle_servers(pool, now),
-        *_used_servers(pool),
         *_surplus_servers(pool),
+        *_obsolete_servers(pool),
         *_linked_servers(pool, now),
         *_tested_servers(pool, now),
         *_waiting_clients(pool, now),
@@ -86,13 +80,13 @@ def _idle_servers(pool: Pool, now: float) -> Iterator[Action]:
     """Close servers that nobody needs any more; let others grow stale."""
     rules = pool.rules
     minimum = rules.min_pool_size
-    count = pool.server_count
+    count = pool.connected_count
     for state in (ServerState.USED, ServerState.IDLE):
         for server in list(pool.servers[state]):
             idle_s = now - server.released_at
             too_idle = 0 < rules.server_idle_timeout_s < idle_s
             if server.close_reason:
-                yield CloseServer(server, server.close_reason)
+                yield CloseServer(server, _words_for(server.close_reason))
             elif pool.database.is_paused:
                 yield CloseServer(server, "pause mode")
             elif too_idle and count > minimum:
@@ -109,20 +103,37 @@ def _needs_check(rules: PoolRules, idle_s: float) -> bool:
     return rules.check_query is not None and idle_s > rules.check_delay_s
 
 
-def _used_servers(pool: Pool) -> Iterator[Action]:
-    """Have stale servers checked while clients wait for them."""
+def _words_for(close_reason: str) -> str:
+    """Return how PgBouncer says why a server that nobody uses is closed."""
+    return "database configuration changed" if close_reason == CLOSE_NEEDED else close_reason
+
+
+def stale_servers(pool: Pool) -> list[ServerSession]:
+    """Return the servers that must be checked because clients wait, and they were idle for long."""
     testing = len(pool.servers[ServerState.TESTED])
     wanted = len(pool.clients[ClientState.WAITING]) - testing
-    for server in list(pool.servers[ServerState.USED])[: max(wanted, 0)]:
-        yield TestServer(server)
+    if wanted <= 0:
+        return []
+    usable = (server for server in pool.servers[ServerState.USED] if not server.close_reason)
+    return list(islice(usable, wanted))
 
 
 def _surplus_servers(pool: Pool) -> Iterator[Action]:
     """Close idle servers beyond pool_size, after a RELOAD made it smaller."""
-    surplus = pool.server_count - pool.rules.pool_size if pool.rules.pool_size else 0
+    rules = pool.rules
+    room = rules.pool_size + rules.reserve_size
+    surplus = pool.connected_count - room if rules.pool_size else 0
     unlinked = [*pool.servers[ServerState.USED], *pool.servers[ServerState.IDLE]]
     for server in unlinked[: max(surplus, 0)]:
         yield CloseServer(server, "too many servers in the pool")
+
+
+def _obsolete_servers(pool: Pool) -> Iterator[Action]:
+    """Close servers that RECONNECT or a RELOAD made obsolete in the midst of a session."""
+    if pool.rules.closes_fast:
+        for server in list(pool.servers[ServerState.ACTIVE]):
+            if server.close_reason and server.is_settled():
+                yield CloseServer(server, _words_for(server.close_reason))
 
 
 def _linked_servers(pool: Pool, now: float) -> Iterator[Action]:
@@ -164,13 +175,22 @@ def _waiting_clients(pool: Pool, now: float) -> Iterator[Action]:
     rules = pool.rules
     for client in list(pool.clients[ClientState.WAITING]):
         waited_s = now - client.waiting_since
-        if 0 < rules.query_timeout_s < waited_s:
-            yield CloseClient(client, LimitReached("query_timeout"))
-        elif 0 < rules.query_wait_timeout_s < waited_s:
-            yield CloseClient(client, LimitReached("query_wait_timeout"))
-        elif 0 < rules.query_wait_notify_s < waited_s and not client.was_notified:
-            client.was_notified = True
+        sentence = _overdue(client, waited_s, rules)
+        if sentence:
+            yield CloseClient(client, LimitReached(sentence))
+        elif (
+            0 < rules.query_wait_notify_s < waited_s and client.notified_of != client.waiting_since
+        ):
+            client.notified_of = client.waiting_since
             yield NotifyClient(client)
+
+
+def _overdue(client: ClientSession, waited_s: float, rules: PoolRules) -> str:
+    """Return why a client must not wait for a server any longer, "" while it may."""
+    if 0 < rules.waiting_query_timeout_s < waited_s:
+        return "query_timeout"
+    limit = rules.own_query_wait_timeouts_s.get(client.user, rules.query_wait_timeout_s)
+    return "query_wait_timeout" if 0 < limit < waited_s else ""
 
 
 def _arriving_clients(pool: Pool, now: float) -> Iterator[Action]:
@@ -178,19 +198,21 @@ def _arriving_clients(pool: Pool, now: float) -> Iterator[Action]:
     rules = pool.rules
     for client in list(pool.clients[ClientState.LOGIN]):
         waited_s = now - client.connected_at
-        if 0 < rules.query_wait_timeout_s < waited_s:
-            yield CloseClient(client, LimitReached("query_wait_timeout"))
+        sentence = _overdue(client, waited_s, rules)
+        if sentence:
+            yield CloseClient(client, LimitReached(sentence))
         elif 0 < rules.client_login_timeout_s < waited_s:
             yield CloseClient(client, LimitReached("client_login_timeout (server down)"))
 
 
 def _idle_clients(pool: Pool, now: float) -> Iterator[Action]:
     """Find clients that have asked for nothing for too long."""
-    limit = pool.rules.client_idle_timeout_s
-    if not limit:
+    limit, own_limits = pool.rules.client_idle_timeout_s, pool.rules.own_client_idle_timeouts_s
+    if not (limit or own_limits):
         return
     for client in list(pool.clients[ClientState.ACTIVE]):
-        if client.server is None and now - client.requested_at > limit:
+        idle_s = now - client.requested_at
+        if client.server is None and 0 < own_limits.get(client.user, limit) < idle_s:
             yield CloseClient(client, LimitReached("client_idle_timeout"))
 
 

@@ -37,7 +37,11 @@ _BEING_CANCELED: Final = ServerState.BEING_CANCELED
 _CLOSED: Final = ServerState.CLOSED
 _CLIENT_ACTIVE: Final = ClientState.ACTIVE
 _CLIENT_WAITING: Final = ClientState.WAITING
+_USED: Final = ServerState.USED
 _SESSION: Final = PoolMode.SESSION
+
+#: Why a server is closed when it comes free, if what it connects to has changed.
+CLOSE_NEEDED: Final = "close_needed"
 
 
 class Pool(Roster):
@@ -67,6 +71,8 @@ class Pool(Roster):
         self.login_began_at = float("-inf")
         self.last_lifetime_close_at = float("-inf")
         # --- among other pools ---
+        #: Since when a sweep has found nobody here; None while there is somebody.
+        self.deserted_since: float | None = None
         #: Its database is gone, or it was idle for long: nothing is opened for it any more.
         self.is_disbanded = False
         for each in self.headcounts:
@@ -98,6 +104,7 @@ class Pool(Roster):
         self._is_plain = (
             rules.mode is not _SESSION
             and not rules.reset_query
+            and not rules.checks_every_use
             and not any(each.starving for each in self.headcounts)
         )
 
@@ -146,8 +153,9 @@ class Pool(Roster):
         """End a settled pairing; return the waiting client that is linked to the server now.
 
         The server's state tells what became of it: ACTIVE again (a client is returned), IDLE,
-        TESTED (its reset query must be sent), BEING_CANCELED, or CLOSED (close it; `close_reason`
-        says why). In session mode nothing happens before the client leaves.
+        TESTED (its reset query must be sent), USED (it must be checked before its next client),
+        BEING_CANCELED, or CLOSED (close it; `close_reason` says why). In session mode nothing
+        happens before the client leaves.
         """
         client = server.client
         if client is not None and client.xact_started_at:
@@ -192,6 +200,9 @@ class Pool(Roster):
             return None
         if self.rules.reset_query:
             self._move(server, _TESTED)
+            return None
+        if self.rules.checks_every_use:
+            self._move(server, _USED)
             return None
         return self._hand_over(server, now)
 
@@ -255,6 +266,9 @@ class Pool(Roster):
         if server.state is _BEING_CANCELED and self.rules.reset_query:
             self._move(server, _TESTED)
             return None
+        if server.state is _BEING_CANCELED and self.rules.checks_every_use:
+            self._move(server, _USED)
+            return None
         self._move(server, _IDLE)
         return self.reuse(server, now)
 
@@ -283,7 +297,7 @@ class Pool(Roster):
             for server in filter(concerns, list(servers)):
                 server.close_reason = server.close_reason or reason
                 if server.state is _IDLE:
-                    self._move(server, ServerState.USED)  # where `link` does not look
+                    self._move(server, _USED)  # where `link` does not look
 
     def begin_test(self, server: ServerSession) -> None:
         """Note that a check query is about to be sent to a USED server."""
@@ -291,7 +305,7 @@ class Pool(Roster):
 
     def grow_stale(self, server: ServerSession) -> None:
         """Note that a server has been idle for so long that it must be checked before use."""
-        self._move(server, ServerState.USED)
+        self._move(server, _USED)
 
     def login_failed(self, server: ServerSession, reason: str) -> None:
         """Note that an attempt to open a server failed; nobody tries again for a while."""

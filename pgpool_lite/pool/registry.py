@@ -14,7 +14,7 @@ from pgpool_lite.errors import LoginRejected
 from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.headcount import Census
 from pgpool_lite.pool.names import NameCache
-from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.pool import CLOSE_NEEDED, Pool
 from pgpool_lite.pool.rules import PoolRules, resolve
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.parameters import TrackedParameters
@@ -98,7 +98,7 @@ class Registry:
 
     def pool_for(self, database: Database, client_user: str) -> Pool:
         """Return the pool that serves `client_user` in `database`, made if need be."""
-        self.databases.setdefault(database.name, database)
+        database = self.databases.setdefault(database.name, database)
         user = database.settings.user or client_user
         pool = self.pools.get((database.name, user))
         if pool is None:
@@ -109,7 +109,8 @@ class Registry:
     def rules_for(self, database: Database, user: str) -> PoolRules:
         """Return what the configuration says for a pool."""
         user_settings = self.config.users.get(user) or UserSettings(name=user)
-        return resolve(self.config.settings, database.settings, user_settings)
+        settings, users = self.config.settings, self.config.users.values()
+        return resolve(settings, database.settings, user_settings, users)
 
     def credentials_for(self, pool: Pool) -> ServerCredentials:
         """Return how to log in at the server as the pool's user."""
@@ -155,8 +156,11 @@ class Registry:
 
     # --- configuration ---
 
-    def reload(self, config: Config, now: float) -> None:
-        """Swap the configuration; connections of databases that changed are retired."""
+    def reload(self, config: Config, now: float) -> list[Pool]:
+        """Swap the configuration; connections of databases that changed are retired.
+
+        Return the pools of databases that are gone: whoever is there is to be closed.
+        """
         for user in list(self.scram_keys):
             if config.secrets.get(user) != self.config.secrets.get(user):
                 del self.scram_keys[user]
@@ -167,17 +171,19 @@ class Registry:
                 self.databases[name] = self._make(settings, now)
             else:
                 self._change(database, settings)
-        for name, database in list(self.databases.items()):
-            if name not in config.databases:
-                self._remove(database)
+        gone = [
+            pool
+            for name, database in list(self.databases.items())
+            if name not in config.databases
+            for pool in self._remove(database)
+        ]
         self.change_settings(config)
+        return gone
 
     def change_settings(self, config: Config) -> None:
         """Swap the [pgbouncer] section only: SET on the console."""
         self.config = config
         for pool in self.pools.values():
-            # A database that was removed and has come back is another object.
-            pool.database = self.databases.get(pool.database.name, pool.database)
             pool.set_rules(self.rules_for(pool.database, pool.user))
 
     def _change(self, database: Database, settings: DatabaseSettings) -> None:
@@ -185,19 +191,33 @@ class Registry:
         database.settings = settings
         database.is_auto = False
         if moved:
-            self.retire_servers(database, "database configuration changed")
+            self.retire_servers(database)
 
-    def _remove(self, database: Database) -> None:
-        """Take a database out that the file no longer has; `*` may go on serving it."""
+    def _remove(self, database: Database) -> list[Pool]:
+        """Take a database out that the file no longer has; `*` may go on serving it.
+
+        One that was made from `*` stays until nobody has used it for long.
+        """
         fallback = self.config.fallback
         if fallback is not None:
             self._change(database, fallback.named(database.name))
             database.is_auto = True
-            return
-        del self.databases[database.name]
-        self.retire_servers(database, "database removed")
+        return [] if database.is_auto else self.drop_database(database)
 
-    def retire_servers(self, database: Database | None, reason: str) -> None:
+    def drop_database(self, database: Database) -> list[Pool]:
+        """Forget a database, and return its pools: whoever is there is to be closed."""
+        del self.databases[database.name]
+        gone = list(database.headcount.pools)
+        for pool in gone:
+            self.drop_pool(pool)
+        return gone
+
+    def drop_pool(self, pool: Pool) -> None:
+        """Forget a pool: who comes next finds a new one."""
+        self.pools.pop((pool.database.name, pool.user), None)
+        pool.disband()
+
+    def retire_servers(self, database: Database | None, reason: str = CLOSE_NEEDED) -> None:
         """Have servers closed as soon as they are free: RECONNECT, or a changed database."""
         for pool in self.pools.values():
             if database is None or pool.database is database:

@@ -7,7 +7,8 @@ when the pool is made and when the configuration is reloaded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pgpool_lite.config import (
@@ -48,11 +49,16 @@ class PoolRules:
     server_idle_timeout_s: float = 600.0
     login_retry_s: float = 15.0
     query_timeout_s: float = 0.0
+    #: The same for clients that still wait for a server; a user's own does not count there.
+    waiting_query_timeout_s: float = 0.0
     query_wait_timeout_s: float = 120.0
     query_wait_notify_s: float = 5.0
     idle_transaction_timeout_s: float = 0.0
     transaction_timeout_s: float = 0.0
     client_idle_timeout_s: float = 0.0
+    #: What holds instead for clients that logged in as one of these users.
+    own_query_wait_timeouts_s: Mapping[str, float] = field(default_factory=dict)
+    own_client_idle_timeouts_s: Mapping[str, float] = field(default_factory=dict)
     client_login_timeout_s: float = 60.0
     cancel_wait_timeout_s: float = 10.0
     #: How named prepared statements are treated; None: names pass as they are.
@@ -61,6 +67,13 @@ class PoolRules:
     told: tuple[tuple[str, str], ...] = ()
     #: A pool whose server user is fixed is kept at min_pool_size even without clients.
     has_forced_user: bool = False
+    #: An obsolete server is closed between two transactions of a session already.
+    closes_fast: bool = False
+
+    @property
+    def checks_every_use(self) -> bool:
+        """A released server is checked before its next client, however soon that comes."""
+        return self.check_query is not None and not self.check_delay_s and not self.reset_query
 
     @property
     def names_pass(self) -> bool:
@@ -68,8 +81,17 @@ class PoolRules:
         return self.statements is None and self.mode is not PoolMode.SESSION
 
 
-def resolve(settings: Settings, database: DatabaseSettings, user: UserSettings) -> PoolRules:
-    """Return what holds where these meet: the user's word, else the database's, else everyone's."""
+def resolve(
+    settings: Settings,
+    database: DatabaseSettings,
+    user: UserSettings,
+    users: Iterable[UserSettings] = (),
+) -> PoolRules:
+    """Return what holds where these meet: the user's word, else the database's, else everyone's.
+
+    `user` is who the pool's servers log in as. Clients may have come as one of `users`: some
+    timeouts of theirs follow them.
+    """
     mode = _first(user.pool_mode, database.pool_mode, settings.pool_mode)
     statement_limit = _statement_limit(settings, database)
     needs_reset = mode is PoolMode.SESSION or settings.server_reset_query_always
@@ -91,15 +113,16 @@ def resolve(settings: Settings, database: DatabaseSettings, user: UserSettings) 
         server_idle_timeout_s=settings.server_idle_timeout,
         login_retry_s=settings.server_login_retry,
         query_timeout_s=_first(user.query_timeout, settings.query_timeout),
-        query_wait_timeout_s=_first(
-            user.query_wait_timeout, database.query_wait_timeout, settings.query_wait_timeout
-        ),
+        waiting_query_timeout_s=settings.query_timeout,
+        query_wait_timeout_s=_first(database.query_wait_timeout, settings.query_wait_timeout),
+        own_query_wait_timeouts_s=_those_set(users, lambda each: each.query_wait_timeout),
+        own_client_idle_timeouts_s=_those_set(users, lambda each: each.client_idle_timeout),
         query_wait_notify_s=settings.query_wait_notify,
         idle_transaction_timeout_s=_first(
             user.idle_transaction_timeout, settings.idle_transaction_timeout
         ),
         transaction_timeout_s=_first(user.transaction_timeout, settings.transaction_timeout),
-        client_idle_timeout_s=_first(user.client_idle_timeout, settings.client_idle_timeout),
+        client_idle_timeout_s=settings.client_idle_timeout,
         client_login_timeout_s=settings.client_login_timeout,
         cancel_wait_timeout_s=settings.cancel_wait_timeout,
         statements=_statement_rules(settings, database, mode),
@@ -108,7 +131,15 @@ def resolve(settings: Settings, database: DatabaseSettings, user: UserSettings) 
             ("pgbouncer.pool_mode", mode.value),
         ),
         has_forced_user=database.user is not None,
+        closes_fast=settings.server_fast_close,
     )
+
+
+def _those_set(
+    users: Iterable[UserSettings], timeout: Callable[[UserSettings], float | None]
+) -> dict[str, float]:
+    """Return the timeouts of the users that have one of their own."""
+    return {user.name: own for user in users if (own := timeout(user)) is not None}
 
 
 def _statement_rules(

@@ -68,7 +68,7 @@ class Administration:
 
     def reconnect(self, database: Database | None) -> None:
         """Replace every server connection once it is free."""
-        self.registry.retire_servers(database, "close_needed")
+        self.registry.retire_servers(database)
         self.dispatcher.sweep()
 
     def is_closed(self, database: Database | None) -> bool:
@@ -140,7 +140,7 @@ class Administration:
             LOGGER.error("%s", error.message)
             return "TLS settings could not be applied, still using old configuration"
         if is_other_tls:
-            self.registry.retire_servers(None, "database configuration changed")
+            self.registry.retire_servers(None)
             self.dispatcher.sweep()
         return ""
 

@@ -171,6 +171,7 @@ class ClientLoginConnection(asyncio.Protocol):
         assert admission is not None
         if self._login.scram_client_key:
             self._runtime.doorkeeper.remember_proof(admission, self._login.scram_client_key)
+        registry = self._runtime.registry
         try:
             if self._runtime.is_shutting_down and not admission.is_console:
                 raise LimitReached("pooler is shutting down")
@@ -183,7 +184,8 @@ class ClientLoginConnection(asyncio.Protocol):
             self._runtime.doorway.leave(self)
             self._runtime.open_console(self._transport, admission, self.id, self._login.rest)
             return
-        pool = self._runtime.registry.pool_for(admission.database, admission.user)
+        is_new = admission.database.name not in registry.databases
+        pool = registry.pool_for(admission.database, admission.user)
         session = session_class(pool.rules.statements)(
             self.id,
             CancelKey(secrets.randbits(31), secrets.token_bytes(4)),
@@ -196,6 +198,9 @@ class ClientLoginConnection(asyncio.Protocol):
         session.connection = self
         self._pool = pool
         pool.add_client(session)
+        if is_new:
+            line = "registered new auto-database: %s"
+            self._runtime.log.client(session, pool).info(line, pool.database.name)
         if pool.welcome is not None:
             self._welcome(pool)
         elif pool.failure and not pool.has_usable_server:

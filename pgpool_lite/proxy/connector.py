@@ -143,6 +143,8 @@ class Connector:
             server.close_reason = server.close_reason or "cancel request without an answer"
             reason = str(error) or "cancel_wait_timeout"
             runtime.log.server(server, pool).warning("cancel request failed: %s", reason)
+            if isinstance(error, TimeoutError):
+                runtime.log.cancel_given_up(pool, runtime.clock() - request.requested_at)
         finally:
             if transport is not None:
                 transport.close()

@@ -24,7 +24,6 @@ from pgpool_lite.pool.maintenance import (
     CloseServer,
     DropCancel,
     NotifyClient,
-    TestServer,
 )
 from pgpool_lite.pool.opening import Evict
 from pgpool_lite.pool.pool import Pool
@@ -86,6 +85,8 @@ class Dispatcher:
             next_client.connection.go_on(server)
         elif server.state is ServerState.TESTED:
             self._ask(server, pool.rules.reset_query, "reset query failed")
+        elif server.state is ServerState.USED:
+            self._check_stale(pool)
         elif server.state is ServerState.CLOSED:
             self._close_socket(server, pool, server.close_reason)
             self._room_is_made(pool)
@@ -110,9 +111,9 @@ class Dispatcher:
         elif pool.failure and not pool.has_usable_server:
             self.refuse_client(connection, cached_failure(pool))
             self.try_again(pool)
-        elif pool.servers[ServerState.USED]:
-            self.sweep_pool(pool)
         else:
+            if pool.servers[ServerState.USED]:
+                self._check_stale(pool)
             self.replenish(pool)
 
     def try_again(self, pool: Pool) -> None:
@@ -263,14 +264,19 @@ class Dispatcher:
             elif isinstance(action, NotifyClient):
                 action.client.connection.relay(notice_response(_QUEUED_NOTICE))
             elif isinstance(action, DropCancel):
+                self.log.cancel_given_up(pool, self.clock() - action.request.requested_at)
                 action.request.end(self.clock())
-            elif isinstance(action, TestServer) and action.server.state is ServerState.USED:
-                pool.begin_test(action.server)
-                self._ask(action.server, pool.rules.check_query or "", "test query failed")
         if pool.lagging:
             pool.lead_clients()
+        self._check_stale(pool)
         self._serve_waiting(pool)
         self.replenish(pool)
+
+    def _check_stale(self, pool: Pool) -> None:
+        """Check servers that have been idle for long, as many as clients wait for."""
+        for server in maintenance.stale_servers(pool):
+            pool.begin_test(server)
+            self._ask(server, pool.rules.check_query or "", "test query failed")
 
     def _serve_waiting(self, pool: Pool) -> None:
         """Link those who wait to idle servers: after RESUME there may be both."""

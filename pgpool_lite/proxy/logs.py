@@ -179,6 +179,17 @@ class ConnectionLog:
                 "closing because: %s (age=%ds)", reason, now - server.connected_at
             )
 
+    def cancel_given_up(self, pool: Pool, waited_s: float) -> None:
+        """Note that a cancel request is not carried any further: cancel_wait_timeout."""
+        if self._settings().log_disconnections:
+            line = "C: %s/%s closing because: cancel_wait_timeout (age=%ds)"
+            LOGGER.info(line, pool.database.name, pool.user, waited_s)
+
+    def pool_forgotten(self, pool: Pool, idle_s: float) -> None:
+        """Note that a pool in which nobody was for long is given up."""
+        line = "cleaning up idle pool for user %s on db %s because: pool idle timeout (age= %ds)"
+        LOGGER.info(line, pool.user, pool.database.name, idle_s)
+
     def client_said_no(self, client: ClientSession, pool: Pool, error: PgPoolLiteError) -> None:
         """Note the error that a client is shown."""
         if error.log:

@@ -18,6 +18,7 @@ from pgpool_lite.config import Config, Settings, load, reload_settings, with_key
 from pgpool_lite.console.controls import ShutdownMode
 from pgpool_lite.errors import LimitReached, ServerError
 from pgpool_lite.pool.admission import Admission, Doorkeeper
+from pgpool_lite.pool.desertion import deserted_databases, deserted_pools
 from pgpool_lite.pool.maintenance import SWEEP_INTERVAL_S
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
@@ -33,6 +34,8 @@ from pgpool_lite.session.states import ClientState
 
 #: Whose last connection ends a shutdown that waits.
 _AWAITED = {ShutdownMode.WAIT_FOR_CLIENTS: "client", ShutdownMode.WAIT_FOR_SERVERS: "server"}
+
+_DROPPING = "dropping database '%s' as it does not exist anymore or inactive auto-database"
 
 
 class Runtime(Administration):
@@ -115,6 +118,7 @@ class Runtime(Administration):
         self.doorway.sweep(self.settings.client_login_timeout)
         self._open_forced_pools()
         self.dispatcher.sweep()
+        self._forget_deserted()
         self._recheck()
 
     def _open_forced_pools(self) -> None:
@@ -125,6 +129,16 @@ class Runtime(Administration):
                 continue
             if self.registry.rules_for(database, user).min_pool_size:
                 self.registry.pool_for(database, user)
+
+    def _forget_deserted(self) -> None:
+        """Forget pools and automatic databases that nobody has used for long."""
+        now = self.clock()
+        for pool, idle_s in deserted_pools(self.registry, now):
+            self.log.pool_forgotten(pool, idle_s)
+            self.registry.drop_pool(pool)
+        for database in deserted_databases(self.registry, now):
+            LOGGER.warning(_DROPPING, database.name)
+            self.registry.drop_database(database)
 
     def _end_stats_period(self, *, log: bool = True) -> None:
         """Make averages, and log them, once per stats_period."""
@@ -187,10 +201,12 @@ class Runtime(Administration):
                 LOGGER.warning("%s can be changed by a restart only", key)
             config = replace(fresh, settings=with_keywords(settings, self._overrides))
         is_other_tls = self.tls.apply(config)
-        self.registry.reload(config, self.clock())
+        for pool in self.registry.reload(config, self.clock()):
+            LOGGER.warning(_DROPPING, pool.database.name)
+            self._close_pool(pool, "database removed")
         self.doorway.follow(self.settings)
         if is_other_tls:
-            self.registry.retire_servers(None, "database configuration changed")
+            self.registry.retire_servers(None)
 
     # --- shutdown ---
 
@@ -221,7 +237,7 @@ class Runtime(Administration):
         self.doorway.turn_away(LimitReached("server shutting down"))
         await self.connector.close()
         for pool in list(self.registry.pools.values()):
-            self._close_pool(pool)
+            self._close_pool(pool, "server shutting down")
         for console in list(self.consoles):
             console.close()
         self.stopped.set()
@@ -229,11 +245,11 @@ class Runtime(Administration):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-    def _close_pool(self, pool: Pool) -> None:
-        goodbye = LimitReached("server shutting down")
+    def _close_pool(self, pool: Pool, reason: str) -> None:
+        goodbye = LimitReached(reason)
         for clients in pool.clients.values():
             for client in list(clients):
                 client.connection.refuse(goodbye)
         for servers in pool.servers.values():
             for server in list(servers):
-                self.dispatcher.close_server(server, pool, ServerError("server shutting down"))
+                self.dispatcher.close_server(server, pool, ServerError(reason))

@@ -68,6 +68,7 @@ class ClientSession:
         "is_leaving",
         "is_proven",
         "names_pass",
+        "notified_of",
         "owed",
         "parameters",
         "query_started_at",
@@ -82,7 +83,6 @@ class ClientSession:
         "unsynced",
         "user",
         "waiting_since",
-        "was_notified",
         "xact_started_at",
     )
 
@@ -137,8 +137,8 @@ class ClientSession:
         self.connected_at = connected_at
         self.requested_at = connected_at
         self.waiting_since = 0.0
-        #: Told once that it is queued (query_wait_notify).
-        self.was_notified = False
+        #: The `waiting_since` of the wait that it was last told of (query_wait_notify).
+        self.notified_of = 0.0
         self.query_started_at = 0.0
         self.xact_started_at = 0.0
 

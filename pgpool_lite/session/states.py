@@ -31,8 +31,8 @@ or straight to the oldest waiting client, unless something stands in the way:
   - it is too old, obsolete or in a state without a name: CLOSED.
 
 A server that has been IDLE for server_check_delay is USED: it must be TESTED before it is handed
-out again. A connection that only carries a CancelRequest has no session and no state: there is
-exactly one for each client in ACTIVE_CANCEL.
+out again. With a delay of 0 it is USED as soon as it is released. A connection that only carries a
+CancelRequest has no session and no state: there is exactly one for each client in ACTIVE_CANCEL.
 
       LOGIN ──► IDLE ◄──────► ACTIVE
                 │  ▲            │
@@ -88,9 +88,9 @@ CLIENT_MOVES: Final[dict[ClientState, frozenset[ClientState]]] = {
 SERVER_MOVES: Final[dict[ServerState, frozenset[ServerState]]] = {
     _S.LOGIN: frozenset({_S.IDLE, _S.CLOSED}),
     _S.IDLE: frozenset({_S.ACTIVE, _S.USED, _S.CLOSED}),
-    _S.ACTIVE: frozenset({_S.IDLE, _S.TESTED, _S.BEING_CANCELED, _S.CLOSED}),
+    _S.ACTIVE: frozenset({_S.IDLE, _S.USED, _S.TESTED, _S.BEING_CANCELED, _S.CLOSED}),
     _S.USED: frozenset({_S.TESTED, _S.CLOSED}),
     _S.TESTED: frozenset({_S.IDLE, _S.CLOSED}),
-    _S.BEING_CANCELED: frozenset({_S.IDLE, _S.TESTED, _S.CLOSED}),
+    _S.BEING_CANCELED: frozenset({_S.IDLE, _S.USED, _S.TESTED, _S.CLOSED}),
     _S.CLOSED: frozenset(),
 }

@@ -6,13 +6,21 @@ from dataclasses import replace
 
 import pytest
 
+from pgpool_lite.config import PoolMode
 from pgpool_lite.pool import maintenance
 from pgpool_lite.pool.cancel import CancelRequest
 from pgpool_lite.pool.maintenance import CloseClient, CloseServer, DropCancel, NotifyClient
-from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.pool import CLOSE_NEEDED, Pool
 from pgpool_lite.session.states import ClientState, ServerState
 from tests.unit.pairs import make_client, make_server
-from tests.unit.pool.helpers import add_client, add_server, add_servers, linked_pair, make_pool
+from tests.unit.pool.helpers import (
+    add_client,
+    add_clients,
+    add_server,
+    add_servers,
+    linked_pair,
+    make_pool,
+)
 
 
 def due(pool: Pool, now: float) -> list[str]:
@@ -26,11 +34,9 @@ def due(pool: Pool, now: float) -> list[str]:
                 lines.append(f"close client {client.id}: {error.message}")
             case NotifyClient(client):
                 lines.append(f"notify client {client.id}")
-            case maintenance.TestServer(server):
-                lines.append(f"test server {server.id}")
             case DropCancel():
                 lines.append("drop cancel")
-    return lines
+    return lines + [f"test server {server.id}" for server in maintenance.stale_servers(pool)]
 
 
 def test_nothing_is_due_in_an_empty_pool() -> None:
@@ -85,8 +91,29 @@ def test_idle_servers_of_one_age_retire_one_by_one() -> None:
 
 def test_a_close_reason_closes_an_idle_server() -> None:
     pool = make_pool()
-    add_server(pool).close_reason = "database configuration changed"
+    add_server(pool).close_reason = "obsolete connection"
 
+    assert due(pool, 1.0) == ["close server 101: obsolete connection"]
+
+
+def test_an_idle_server_that_reconnect_made_obsolete_is_closed_in_pgbouncers_words() -> None:
+    pool = make_pool()
+    add_server(pool)
+    pool.retire(CLOSE_NEEDED)
+
+    assert due(pool, 1.0) == ["close server 101: database configuration changed"]
+
+
+def test_an_obsolete_server_of_a_session_is_closed_between_transactions_on_demand() -> None:
+    pool = make_pool(mode=PoolMode.SESSION)
+    client, _ = linked_pair(pool)
+    pool.retire(CLOSE_NEEDED)
+    assert due(pool, 1.0) == []
+
+    pool.set_rules(replace(pool.rules, closes_fast=True))
+    client.owed += b"Q"
+    assert due(pool, 1.0) == []
+    client.owed.clear()
     assert due(pool, 1.0) == ["close server 101: database configuration changed"]
 
 
@@ -109,6 +136,13 @@ def test_servers_beyond_a_reduced_pool_size_are_closed() -> None:
     ]
 
 
+def test_servers_of_the_reserve_are_not_beyond_the_pools_size() -> None:
+    pool = make_pool(check_query=None, pool_size=1, reserve_size=1)
+    add_servers(pool, 3)
+
+    assert due(pool, 1.0) == ["close server 101: too many servers in the pool"]
+
+
 def test_linked_servers_beyond_a_reduced_pool_size_stay() -> None:
     pool = make_pool()
     linked_pair(pool)
@@ -129,6 +163,34 @@ def test_a_server_idle_for_long_is_tested_once_somebody_waits() -> None:
     assert (due(pool, 30.1), server.state) == ([], ServerState.USED)
     assert pool.link(add_client(pool), 31.0) is None
     assert due(pool, 31.0) == ["test server 101"]
+
+
+def test_with_a_check_delay_of_0_a_server_is_tested_before_each_client() -> None:
+    pool = make_pool(check_delay_s=0.0)
+    first, second = add_clients(pool, 2)
+    server = add_server(pool)
+    pool.link(first, 1.0)
+    pool.link(second, 1.0)
+
+    assert (pool.release(server, 2.0), server.state) == (None, ServerState.USED)
+    assert due(pool, 2.0) == ["test server 101"]
+    pool.begin_test(server)
+    assert pool.server_usable(server, 2.0) is second
+
+
+def test_with_a_check_delay_of_0_a_canceled_server_is_tested_too() -> None:
+    pool = make_pool(check_delay_s=0.0)
+    _, server = linked_pair(pool)
+    server.cancels_in_flight = 1
+    pool.release(server, 1.0)
+    server.cancels_in_flight = 0
+
+    assert (pool.server_usable(server, 2.0), server.state) == (None, ServerState.USED)
+
+
+@pytest.mark.parametrize("rules", [{"check_query": None}, {"reset_query": "DISCARD ALL"}])
+def test_without_a_check_or_with_a_reset_no_use_needs_a_check(rules: dict[str, str | None]) -> None:
+    assert not make_pool(check_delay_s=0.0, **rules).rules.checks_every_use  # type: ignore[arg-type]  # by name
 
 
 def test_no_more_servers_are_tested_than_clients_wait() -> None:
@@ -250,19 +312,45 @@ def test_query_wait_timeout() -> None:
 
 
 def test_query_timeout_counts_for_waiting_clients_too() -> None:
-    pool = make_pool(query_timeout_s=5.0)
+    pool = make_pool(waiting_query_timeout_s=5.0)
     pool.link(add_client(pool), 100.0)
 
     assert due(pool, 105.1) == ["close client 1: query_timeout"]
 
 
-def test_query_wait_notify_is_told_once() -> None:
-    pool = make_pool(query_wait_notify_s=5.0)
+def test_a_users_own_query_timeout_does_not_count_while_it_waits() -> None:
+    pool = make_pool(query_timeout_s=5.0, query_wait_notify_s=0.0)
     pool.link(add_client(pool), 100.0)
+
+    assert due(pool, 110.0) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [(1.0, "close client 1: query_wait_timeout"), (0, "")]
+)
+def test_a_users_own_query_wait_timeout_follows_it_into_any_pool(own: float, expected: str) -> None:
+    pool = make_pool(query_wait_timeout_s=3.0, own_query_wait_timeouts_s={"carl": own})
+    client = add_client(pool)
+    client.user = "carl"
+    pool.link(client, 100.0)
+
+    assert "".join(due(pool, 104.0)) == expected
+
+
+def test_query_wait_notify_is_told_once_per_wait() -> None:
+    pool = make_pool(query_wait_notify_s=5.0)
+    client = add_client(pool)
+    pool.link(client, 100.0)
 
     assert due(pool, 105.0) == []
     assert due(pool, 105.1) == ["notify client 1"]
     assert due(pool, 106.0) == []
+    server = add_server(pool, now=107.0)
+    pool.release(server, 108.0)
+    pool.remove_server(server)
+    pool.link(client, 110.0)
+    assert due(pool, 115.0) == []
+    assert due(pool, 115.1) == ["notify client 1"]
 
 
 def test_promise_7_the_refusal_of_a_waiter_has_an_sqlstate() -> None:
@@ -286,6 +374,14 @@ def test_query_wait_timeout_counts_for_clients_that_wait_for_their_welcome() -> 
     assert due(pool, 150.1) == ["close client 1: query_wait_timeout"]
 
 
+def test_query_timeout_counts_for_clients_that_wait_for_their_welcome() -> None:
+    pool = make_pool(waiting_query_timeout_s=3.0)
+    pool.add_client(make_client(state=ClientState.LOGIN, now=100.0))
+
+    assert due(pool, 103.0) == []
+    assert due(pool, 103.1) == ["close client 1: query_timeout"]
+
+
 def test_client_login_timeout() -> None:
     pool = make_pool(client_login_timeout_s=60.0)
     pool.add_client(make_client(state=ClientState.LOGIN, now=100.0))
@@ -297,6 +393,17 @@ def test_client_login_timeout() -> None:
 def test_client_idle_timeout() -> None:
     pool = make_pool(client_idle_timeout_s=5.0)
     add_client(pool, now=100.0)
+
+    assert due(pool, 105.0) == []
+    assert due(pool, 105.1) == ["close client 1: client_idle_timeout"]
+
+
+@pytest.mark.parametrize(("common", "own"), [(0.0, 5.0), (900.0, 5.0), (1.0, 5.0)])
+def test_a_users_own_client_idle_timeout_follows_it_into_any_pool(
+    common: float, own: float
+) -> None:
+    pool = make_pool(client_idle_timeout_s=common, own_client_idle_timeouts_s={"carl": own})
+    add_client(pool, now=100.0).user = "carl"
 
     assert due(pool, 105.0) == []
     assert due(pool, 105.1) == ["close client 1: client_idle_timeout"]

@@ -201,19 +201,27 @@ def test_promise_5_reload_retires_the_servers_of_a_database_that_moved() -> None
     registry.reload(make_config(replace(APP, pool_size=9)), 1.0)
     assert server.close_reason == ""
     registry.reload(make_config(replace(APP, host="db2")), 2.0)
-    assert server.close_reason == "database configuration changed"
+    assert server.close_reason == "close_needed"
     registry.reload(make_config(replace(APP, host="db3")), 3.0)
-    assert server.close_reason == "database configuration changed"
+    assert server.close_reason == "close_needed"
     assert app.settings.host == "db3"
 
 
-def test_reload_retires_the_servers_of_a_database_that_is_gone() -> None:
+def test_reload_gives_up_the_pools_of_a_database_that_is_gone() -> None:
     registry = make_registry()
-    server = add_server(registry.pool_for(registry.find_database("app", 0.0), "alice"))
+    pool = registry.pool_for(registry.find_database("app", 0.0), "alice")
 
-    registry.reload(make_config(), 1.0)
+    assert registry.reload(make_config(), 1.0) == [pool]
 
-    assert server.close_reason == "database removed"
+    assert (pool.is_disbanded, registry.pools, list(registry.census.users)) == (True, {}, [])
+
+
+def test_a_database_made_from_the_fallback_outlives_the_fallback() -> None:
+    registry = Registry(make_config(fallback=FALLBACK), 0.0)
+    database = registry.keep_database("any", 0.0)
+
+    assert registry.reload(make_config(), 1.0) == []
+    assert registry.databases["any"] is database
 
 
 def test_a_database_that_comes_back_by_reload_is_where_its_clients_go() -> None:
@@ -240,7 +248,7 @@ def test_a_database_that_is_gone_may_be_served_by_the_fallback() -> None:
 
     assert registry.find_database("app", 1.0) is app
     assert (app.is_auto, app.settings.host) == (True, "anywhere")
-    assert server.close_reason == "database configuration changed"
+    assert server.close_reason == "close_needed"
 
 
 def test_reload_forgets_keys_caught_from_logins() -> None:

@@ -36,7 +36,6 @@ def test_without_special_words_pgbouncers_defaults_hold() -> None:
         ("server_lifetime", "server_lifetime_s"),
         ("server_idle_timeout", "server_idle_timeout_s"),
         ("server_login_retry", "login_retry_s"),
-        ("query_timeout", "query_timeout_s"),
         ("query_wait_timeout", "query_wait_timeout_s"),
         ("query_wait_notify", "query_wait_notify_s"),
         ("idle_transaction_timeout", "idle_transaction_timeout_s"),
@@ -52,6 +51,12 @@ def test_each_rule_follows_its_setting(setting: str, rule: str) -> None:
     usual = resolve(SETTINGS, APP, ALICE)
     expected: PoolRules = replace(usual, **{rule: 77})  # type: ignore[arg-type]  # any field
     assert resolve(changed, APP, ALICE) == expected
+
+
+def test_query_timeout_counts_while_a_client_waits_and_then_anew() -> None:
+    rules = resolve(replace(SETTINGS, query_timeout=7.0), APP, replace(ALICE, query_timeout=3.0))
+
+    assert (rules.waiting_query_timeout_s, rules.query_timeout_s) == (7.0, 3.0)
 
 
 def test_round_robin_is_a_setting() -> None:
@@ -73,17 +78,42 @@ def test_a_users_timeouts_count() -> None:
     alice = replace(
         ALICE,
         query_timeout=1.0,
-        query_wait_timeout=2.0,
         idle_transaction_timeout=3.0,
         transaction_timeout=4.0,
-        client_idle_timeout=5.0,
     )
 
     rules = resolve(SETTINGS, replace(APP, query_wait_timeout=9.0, server_lifetime=6.0), alice)
 
-    assert (rules.query_timeout_s, rules.query_wait_timeout_s) == (1.0, 2.0)
+    assert (rules.query_timeout_s, rules.query_wait_timeout_s) == (1.0, 9.0)
     assert (rules.idle_transaction_timeout_s, rules.transaction_timeout_s) == (3.0, 4.0)
-    assert (rules.client_idle_timeout_s, rules.server_lifetime_s) == (5.0, 6.0)
+    assert rules.server_lifetime_s == 6.0
+
+
+def test_timeouts_that_follow_a_client_are_those_of_the_user_it_logged_in_as() -> None:
+    users = (
+        replace(ALICE, query_wait_timeout=0.0, client_idle_timeout=5.0),
+        UserSettings(name="bob", query_wait_timeout=2.0),
+    )
+
+    rules = resolve(SETTINGS, APP, ALICE, users)
+
+    assert rules.own_query_wait_timeouts_s == {"alice": 0.0, "bob": 2.0}
+    assert rules.own_client_idle_timeouts_s == {"alice": 5.0}
+
+
+def test_limits_of_servers_beyond_the_pool_are_the_databases_and_the_users() -> None:
+    settings = replace(SETTINGS, max_db_connections=9, max_user_connections=8, reserve_pool_size=7)
+
+    common = resolve(settings, APP, ALICE)
+    own = resolve(
+        settings,
+        replace(APP, max_db_connections=3, reserve_pool_size=2),
+        replace(ALICE, max_user_connections=1),
+    )
+
+    assert (common.max_db_connections, common.max_user_connections) == (9, 8)
+    assert (own.max_db_connections, own.max_user_connections) == (3, 1)
+    assert (common.reserve_size, own.reserve_size) == (7, 2)
 
 
 @pytest.mark.parametrize(
