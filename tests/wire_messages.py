@@ -173,9 +173,9 @@ def AuthenticationOk() -> bytes:
     return message("R", struct.pack("!i", 0))
 
 
-def AuthenticationSASL(mechanism: str) -> bytes:
-    """Ask for a proof by a SASL mechanism."""
-    return message("R", struct.pack("!i", 10) + text(mechanism) + b"\0")
+def AuthenticationSASL(*mechanisms: str) -> bytes:
+    """Ask for a proof by one of these SASL mechanisms."""
+    return message("R", struct.pack("!i", 10) + b"".join(map(text, mechanisms)) + b"\0")
 
 
 def AuthenticationSASLContinue(data: str) -> bytes:

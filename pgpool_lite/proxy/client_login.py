@@ -82,7 +82,8 @@ class ClientLoginConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there is no room for one more socket."""
         self._transport = transport
-        self._login = ClientLogin(self._encryption())
+        encryption = self._encryption()
+        self._login = ClientLogin(encryption, self._tls.channel_binding if self._tls else b"")
         refusal = self._runtime.doorway.enter(self, transport, self._runtime.settings)
         if refusal is not None:
             self.refuse(refusal)

@@ -19,7 +19,7 @@ from pgpool_lite.proxy.dialing import dial
 from pgpool_lite.proxy.negotiation import Conversation, Negotiation
 from pgpool_lite.proxy.resolver import Resolver
 from pgpool_lite.proxy.server_connection import ServerConnection
-from pgpool_lite.proxy.sockets import own_address, tls_name
+from pgpool_lite.proxy.sockets import channel_binding, own_address, tls_name
 from pgpool_lite.session.endpoint import Endpoint
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.server_login import ServerLogin
@@ -226,7 +226,7 @@ class ServerLoginConnection(Conversation):
         self._transport = transport
         if self.tls:
             self._runtime.log.tls_established(self._server, self._pool)
-        transport.write(self._login.start())
+        transport.write(self._login.start(channel_binding(transport)))
 
     def fail(self, error: ServerError) -> None:
         """Give up a server that does not agree with us about TLS."""

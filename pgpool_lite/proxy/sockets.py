@@ -8,6 +8,7 @@ from struct import Struct
 from typing import Final, Protocol
 
 from pgpool_lite.config import Settings
+from pgpool_lite.wire.channel_binding import end_point_binding
 
 #: What Linux tells of a Unix socket's peer: process, user, group. unix(7), SO_PEERCRED.
 _UCRED: Final = Struct("3i")
@@ -51,6 +52,13 @@ def tls_name(transport: asyncio.Transport | None) -> str:
     session = transport.get_extra_info("ssl_object") if transport is not None else None
     cipher = session.cipher() if session is not None else None
     return f"{session.version()}/{cipher[0]}" if session is not None and cipher else ""
+
+
+def channel_binding(transport: asyncio.Transport) -> bytes:
+    """Return the tls-server-end-point data of the server we are connected to; b"" without."""
+    session = transport.get_extra_info("ssl_object")
+    certificate = session.getpeercert(binary_form=True) if session is not None else None
+    return end_point_binding(certificate) if certificate else b""
 
 
 def certificate_names(transport: asyncio.Transport) -> tuple[str, tuple[str, ...]]:

@@ -20,6 +20,7 @@ from pgpool_lite.config import Config, DatabaseSettings, Settings, SslMode, SslN
 from pgpool_lite.errors import ConfigError
 from pgpool_lite.proxy.ciphersuites import set_ciphersuites
 from pgpool_lite.proxy.tls_transport import READ_SIZE
+from pgpool_lite.wire.channel_binding import end_point_binding
 
 #: What both ends of direct TLS must name. PostgreSQL documentation, "SSL Session Encryption".
 ALPN_PROTOCOL: Final = "postgresql"
@@ -74,6 +75,8 @@ class ClientTls:
     context: ssl.SSLContext
     #: Clients without TLS are refused.
     is_required: bool
+    #: What SCRAM-SHA-256-PLUS binds to, a hash of our certificate; b"" where it cannot.
+    channel_binding: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,17 @@ def _client_tls(settings: Settings) -> ClientTls | None:
             raise wanted.wrong(name, "must be set to allow TLS connections from clients")
     if mode in _VERIFIED and not wanted.ca_file:
         raise wanted.wrong("ca_file", f"must be set for client_tls_sslmode = {mode}")
-    return ClientTls(_make_context(wanted), mode in _REQUIRED)
+    context = _make_context(wanted)
+    return ClientTls(context, mode in _REQUIRED, _own_binding(wanted.cert_file))
+
+
+def _own_binding(cert_file: str) -> bytes:
+    """Return the channel binding of the first certificate in a file: our own."""
+    _, _, rest = Path(cert_file).read_text(errors="replace").partition(ssl.PEM_HEADER)
+    body, footer, _ = rest.partition(ssl.PEM_FOOTER)
+    if not footer:
+        return b""  # in one of OpenSSL's own formats
+    return end_point_binding(ssl.PEM_cert_to_DER_cert(ssl.PEM_HEADER + body + footer))
 
 
 def _server_settings(settings: Settings) -> TlsSettings:

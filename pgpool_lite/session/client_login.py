@@ -41,6 +41,8 @@ from pgpool_lite.wire.scram import ScramSecret, ScramServer
 MAX_LOGIN_MESSAGE: Final = 70_000
 
 SCRAM_MECHANISM: Final = "SCRAM-SHA-256"
+#: The same, tied to the TLS connection.
+SCRAM_PLUS_MECHANISM: Final = "SCRAM-SHA-256-PLUS"
 
 
 #: First byte of the record that a TLS handshake begins with. No StartupMessage has it, which would
@@ -100,9 +102,15 @@ class _Phase(Enum):
 class ClientLogin:
     """One client's login, byte by byte."""
 
-    def __init__(self, encryption: Encryption = Encryption.UNAVAILABLE) -> None:
-        """Expect the first byte of a connection."""
+    def __init__(
+        self, encryption: Encryption = Encryption.UNAVAILABLE, channel_binding: bytes = b""
+    ) -> None:
+        """Expect the first byte of a connection.
+
+        `channel_binding` is the tls-server-end-point data of our certificate, for clients by TLS.
+        """
         self._encryption = encryption
+        self._own_certificate = channel_binding
         self._phase = _Phase.NEGOTIATING
         self._is_first = True
         self._data = b""
@@ -159,8 +167,12 @@ class ClientLogin:
             self.answer += backend.authentication_md5(self._salt)
         else:
             assert challenge.scram_secret is not None
-            self._scram = ScramServer(challenge.scram_secret, secrets.token_urlsafe)
-            self.answer += backend.authentication_sasl([SCRAM_MECHANISM])
+            binding = self._channel_binding
+            self._scram = ScramServer(
+                challenge.scram_secret, secrets.token_urlsafe, channel_binding=binding or None
+            )
+            stronger = [SCRAM_PLUS_MECHANISM] if binding else []
+            self.answer += backend.authentication_sasl([*stronger, SCRAM_MECHANISM])
 
     def _negotiate(self) -> Step:
         while len(self._data) >= 4:
@@ -190,6 +202,10 @@ class ClientLogin:
     @property
     def _is_offered(self) -> bool:
         return self._encryption in (Encryption.OFFERED, Encryption.REQUIRED)
+
+    @property
+    def _channel_binding(self) -> bytes:
+        return self._own_certificate if self._encryption is Encryption.ESTABLISHED else b""
 
     def _begin_tls(self) -> Step:
         self._encryption = Encryption.ESTABLISHED
@@ -277,9 +293,14 @@ class ClientLogin:
         if not self._scram_began:
             self._scram_began = True
             mechanism, first = decode_sasl_initial(body)
-            if mechanism != SCRAM_MECHANISM:
+            is_plus = mechanism == SCRAM_PLUS_MECHANISM and bool(self._channel_binding)
+            if mechanism != SCRAM_MECHANISM and not is_plus:
                 raise ClientProtocolError(
                     "client selected an invalid SASL authentication mechanism"
+                )
+            if is_plus is not first.startswith(b"p="):
+                raise ClientProtocolError(
+                    "client selected a SASL mechanism that does not fit its channel binding"
                 )
             self.answer += backend.authentication_sasl_continue(scram.first(first))
         else:

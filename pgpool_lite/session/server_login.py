@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgpool_lite.errors import ServerLoginFailed, ServerProtocolError, ServerRefusedLogin
-from pgpool_lite.session.client_login import SCRAM_MECHANISM
+from pgpool_lite.session.client_login import SCRAM_MECHANISM, SCRAM_PLUS_MECHANISM
 from pgpool_lite.wire import backend, codes, passwords
+from pgpool_lite.wire.channel_binding import NOT_OFFERED, UNBOUND, ClientBinding, bound_to
 from pgpool_lite.wire.framing import message_end
 from pgpool_lite.wire.frontend import (
     CancelKey,
@@ -54,6 +55,7 @@ class ServerLogin:
         """Prepare the StartupMessage; nothing is sent yet."""
         self._credentials = credentials
         self._data = b""
+        self._channel_binding = b""
         self._scram: ScramClient | None = None
         self._authenticated = False
         self.is_ready = False
@@ -66,8 +68,12 @@ class ServerLogin:
         """What came behind the ReadyForQuery that ended the login."""
         return self._data
 
-    def start(self) -> bytes:
-        """Return the StartupMessage."""
+    def start(self, channel_binding: bytes = b"") -> bytes:
+        """Return the StartupMessage.
+
+        `channel_binding` is the tls-server-end-point data of the TLS connection that it goes by.
+        """
+        self._channel_binding = channel_binding
         credentials = self._credentials
         return encode_startup(
             {
@@ -160,13 +166,25 @@ class ServerLogin:
         return encode_password(passwords.answer_md5(secret, self._credentials.user, salt).encode())
 
     def _start_scram(self, mechanisms: list[str]) -> bytes:
-        if SCRAM_MECHANISM not in mechanisms:
-            raise ServerLoginFailed(f"server offers no SASL mechanism that we know: {mechanisms}")
         if self._scram is not None:
             raise ServerProtocolError("server asked for SASL twice")
-        keys = self._credentials.scram_keys
-        self._scram = ScramClient(keys or self._password(), secrets.token_urlsafe)
-        return encode_sasl_initial(SCRAM_MECHANISM, self._scram.first())
+        mechanism, binding = self._choose_mechanism(mechanisms)
+        credential = self._credentials.scram_keys or self._password()
+        self._scram = ScramClient(credential, secrets.token_urlsafe, binding)
+        return encode_sasl_initial(mechanism, self._scram.first())
+
+    def _choose_mechanism(self, mechanisms: list[str]) -> tuple[str, ClientBinding]:
+        """Return the mechanism and the channel binding: as much as both sides have.
+
+        Who could bind says so even where the server offers less: if somebody in between has taken
+        it out of the list, the server knows. RFC 5802, section 6.
+        """
+        binding = self._channel_binding
+        if binding and SCRAM_PLUS_MECHANISM in mechanisms:
+            return SCRAM_PLUS_MECHANISM, bound_to(binding)
+        if SCRAM_MECHANISM in mechanisms:
+            return SCRAM_MECHANISM, NOT_OFFERED if binding else UNBOUND
+        raise ServerLoginFailed(f"server offers no SASL mechanism that we know: {mechanisms}")
 
     def _no_secret(self, method: str) -> ServerRefusedLogin:
         user = self._credentials.user

@@ -36,6 +36,7 @@ from pgpool_lite.errors import (
     ServerLoginFailed,
     ServerProtocolError,
 )
+from pgpool_lite.wire.channel_binding import CHANNEL_BINDING_TYPE, UNBOUND, ClientBinding
 from pgpool_lite.wire.saslprep import normalize_password
 
 # PgBouncer's bound since 1.26.0 (CVE-2026-6669: a server that asks for a billion iterations stops
@@ -48,11 +49,8 @@ MAX_NONCE_LENGTH = 512
 MAX_MESSAGE_LENGTH = 2048
 # PostgreSQL's salt length, so that a secret made here looks like one made there.
 SALT_LENGTH = 16
-CHANNEL_BINDING_TYPE = b"tls-server-end-point"
 
 _KEY_LENGTH = 32
-# The GS2 header of a client that does no channel binding, as PgBouncer does none to the server.
-_NO_BINDING = b"n,,"
 _CONTROL_CHARACTER = re.compile(rb"[\x00-\x1f\x7f]")
 _PRINTABLE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")
 _POSITIVE_NUMBER = re.compile(rb"[1-9][0-9]{0,9}")
@@ -260,11 +258,17 @@ class ScramClient:
     raises ServerProtocolError.
     """
 
-    def __init__(self, credential: str | bytes | ScramKeys, make_nonce: NonceMaker) -> None:
-        """Keep a password, or the keys of pass-through."""
+    def __init__(
+        self,
+        credential: str | bytes | ScramKeys,
+        make_nonce: NonceMaker,
+        binding: ClientBinding = UNBOUND,
+    ) -> None:
+        """Keep a password, or the keys of pass-through, and what to say of channel binding."""
         # True once `verify` passed; an AuthenticationOk before that comes from nobody we know.
         self.is_verified = False
         self._credential = credential
+        self._binding = binding
         self._nonce = make_nonce().encode()
         # PostgreSQL ignores the user name, and libpq leaves it empty.
         self._first_bare = b"n=,r=" + self._nonce
@@ -275,7 +279,7 @@ class ScramClient:
     def first(self) -> bytes:
         """Give client-first."""
         with self._turns.take("client-first"):
-            return _NO_BINDING + self._first_bare
+            return self._binding.header + self._first_bare
 
     def final(self, server_first: bytes) -> bytes:
         """Answer server-first with client-final; with a password it costs what `derive_keys` does.
@@ -290,8 +294,10 @@ class ScramClient:
             if not nonce.startswith(self._nonce) or nonce == self._nonce:
                 raise ServerProtocolError("server's SCRAM nonce does not continue ours")
             salt = _decode_base64(salt_text, ServerProtocolError, "the SCRAM salt")
-            keys = self._derive_keys(salt, _read_iterations(iterations_text))
-            without_proof = b"c=%b,r=%b" % (base64.b64encode(_NO_BINDING), nonce)
+            iterations = _read_iterations(iterations_text)
+            known = self._credential
+            keys = known if isinstance(known, ScramKeys) else derive_keys(known, salt, iterations)
+            without_proof = b"c=%b,r=%b" % (self._binding.encoded, nonce)
             auth_message = b"%b,%b,%b" % (self._first_bare, server_first, without_proof)
             client_signature = _hmac(_sha256(keys.client_key), auth_message)
             proof = base64.b64encode(_xor(keys.client_key, client_signature))
@@ -314,11 +320,6 @@ class ScramClient:
                     "server did not prove that it knows our SCRAM secret (wrong signature)"
                 )
             self.is_verified = True
-
-    def _derive_keys(self, salt: bytes, iterations: int) -> ScramKeys:
-        if isinstance(self._credential, ScramKeys):
-            return self._credential
-        return derive_keys(self._credential, salt, iterations)
 
 
 class _Turns:

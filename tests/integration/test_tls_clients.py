@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from pgpool_lite.dev.cluster import Cluster
 from pgpool_lite.errors import ConfigError
 from pgpool_lite.pool.admission import Admission, Origin
 from pgpool_lite.pooler import Pooler
@@ -179,6 +180,19 @@ async def test_a_connection_is_logged_with_its_tls(
     assert await select_1(pooler, sslmode="require")
 
     assert "user=postgres tls=TLSv1.3/TLS_AES_128_GCM_SHA256 replication=no" in caplog.text
+
+
+@pytest.mark.parametrize("channel_binding", ["disable", "prefer", "require"])
+async def test_a_scram_login_may_be_bound_to_its_connection(
+    channel_binding: str,
+    make_tls_pooler: MakeTlsPooler,
+    encrypted_postgres: Cluster,
+    authority: Authority,
+) -> None:
+    url = f"postgresql://bound:bound-secret@localhost:{encrypted_postgres.port}/app"
+    pooler = await make_tls_pooler("require", to=url)
+
+    assert await select_1(pooler, sslmode="require", channel_binding=channel_binding)
 
 
 async def test_the_console_is_reached_by_tls_and_shows_it(make_tls_pooler: MakeTlsPooler) -> None:

@@ -157,6 +157,15 @@ async def test_the_poolers_own_certificate_lets_it_in(
     assert await answer(pooler, connect, "SELECT current_user") == "D certified"
 
 
+async def test_a_scram_login_is_bound_to_its_connection(
+    make_pooler: MakePooler, connect: Connect, encrypted_postgres: Cluster
+) -> None:
+    url = url_of(encrypted_postgres, "bound").replace("bound@", "bound:bound-secret@")
+    pooler = await make_pooler(url, auth_type="any")
+
+    assert await answer(pooler, connect, "SELECT current_user") == "D bound"
+
+
 async def test_version_and_ciphers_are_those_of_the_settings(
     make_pooler: MakePooler, connect: Connect, encrypted_postgres: Cluster
 ) -> None:

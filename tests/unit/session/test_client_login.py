@@ -15,9 +15,11 @@ from pgpool_lite.session.client_login import (
     MAX_LOGIN_MESSAGE,
     Challenge,
     ClientLogin,
+    Encryption,
     Method,
     Step,
 )
+from pgpool_lite.wire.channel_binding import bound_to
 from pgpool_lite.wire.frontend import CancelKey
 from pgpool_lite.wire.passwords import answer_md5, hash_md5
 from pgpool_lite.wire.scram import ScramClient, ScramSecret, derive_keys
@@ -308,6 +310,106 @@ def test_scram_for_a_user_that_does_not_exist_fails_only_at_its_end() -> None:
     assert lines(login.answer) == ["R SASLContinue"]
     with pytest.raises(LoginRejected):
         login.receive(SASLResponse(client.final(login.answer[9:]).decode()))
+
+
+# --- TLS ---
+
+
+def _encrypted(own_certificate: bytes = b"hash") -> ClientLogin:
+    """A login that has come to where TLS is established."""
+    login = ClientLogin(Encryption.OFFERED, own_certificate)
+    assert login.receive(SSLRequest()) is Step.TLS
+    assert login.answer == b"S"
+    login.answer = b""
+    return login
+
+
+@pytest.mark.parametrize("offer", [Encryption.OFFERED, Encryption.REQUIRED])
+def test_tls_begins_when_it_is_asked_for_or_at_once(offer: Encryption) -> None:
+    asking, direct = ClientLogin(offer), ClientLogin(offer)
+
+    assert asking.receive(SSLRequest()) is Step.TLS
+    assert (asking.answer, asking.take_rest()) == (b"S", b"")
+    assert direct.receive(b"\x16\3\1") is Step.TLS
+    assert (direct.answer, direct.take_rest()) == (b"", b"\x16\3\1")
+
+
+def test_a_login_goes_on_encrypted() -> None:
+    assert _encrypted().receive(STARTUP) is Step.STARTUP
+
+
+def test_a_login_in_the_clear_is_refused_where_tls_is_required() -> None:
+    with pytest.raises(LoginRejected, match="SSL required"):
+        ClientLogin(Encryption.REQUIRED).receive(STARTUP)
+
+
+def test_gssapi_is_declined_although_there_is_tls() -> None:
+    login = ClientLogin(Encryption.OFFERED)
+
+    assert login.receive(GSSENCRequest()) is Step.MORE
+    assert login.answer == b"N"
+    assert login.receive(SSLRequest()) is Step.TLS
+
+
+def test_tls_inside_tls_is_the_clients_fault() -> None:
+    with pytest.raises(ClientProtocolError, match="SSL req inside SSL"):
+        _encrypted().receive(SSLRequest())
+    with pytest.raises(ClientProtocolError, match="bad packet"):
+        _encrypted().receive(b"\x16\3\1\0")
+
+
+@pytest.mark.parametrize("data", [b"", STARTUP[:1]])
+def test_only_the_first_byte_of_a_connection_begins_direct_tls(data: bytes) -> None:
+    login = ClientLogin(Encryption.OFFERED)
+    login.receive(STARTUP[:1])
+
+    login.receive(data)
+
+    assert login.receive(b"\x16") is Step.MORE
+
+
+def _offered(login: ClientLogin) -> list[str]:
+    """The lines in which a login asks for SCRAM."""
+    login.receive(STARTUP)
+    login.challenge(SCRAM)
+    offer, login.answer = login.answer, b""
+    return lines(offer)
+
+
+def test_scram_may_be_bound_to_the_connection() -> None:
+    login = _encrypted()
+    client = ScramClient("secret", lambda: "client-nonce", bound_to(b"hash"))
+
+    assert _offered(login) == ["R SASL SCRAM-SHA-256-PLUS,SCRAM-SHA-256"]
+    login.receive(SASLInitialResponse("SCRAM-SHA-256-PLUS", client.first().decode()))
+    final = client.final(login.answer[9:])
+
+    assert login.receive(SASLResponse(final.decode())) is Step.AUTHENTICATED
+
+
+@pytest.mark.parametrize("own_certificate", [b"hash", b""])
+def test_binding_is_offered_by_tls_and_with_a_certificate_that_allows_it(
+    own_certificate: bytes,
+) -> None:
+    assert _offered(ClientLogin(Encryption.OFFERED, own_certificate)) == ["R SASL SCRAM-SHA-256"]
+    assert _offered(_encrypted(b"")) == ["R SASL SCRAM-SHA-256"]
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "first", "sentence"),
+    [
+        ("SCRAM-SHA-256-PLUS", "n,,n=,r=abc", "does not fit its channel binding"),
+        ("SCRAM-SHA-256", "p=tls-server-end-point,,n=,r=abc", "does not fit its channel binding"),
+        ("SCRAM-SHA-256", "y,,n=,r=abc", "overlooks SCRAM channel binding"),
+        ("SCRAM-SHA-256-PLUS", "p=tls-unique,,n=,r=abc", "channel binding that was not offered"),
+    ],
+)
+def test_a_downgraded_binding_is_refused(mechanism: str, first: str, sentence: str) -> None:
+    login = _encrypted()
+    _offered(login)
+
+    with pytest.raises(ClientProtocolError, match=sentence):
+        login.receive(SASLInitialResponse(mechanism, first))
 
 
 def test_another_mechanism_is_the_clients_fault() -> None:

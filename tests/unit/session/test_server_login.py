@@ -19,7 +19,7 @@ from pgpool_lite.errors import (
     ServerRefusedLogin,
 )
 from pgpool_lite.session.server_login import MAX_LOGIN_MESSAGE, ServerCredentials, ServerLogin
-from pgpool_lite.wire.frontend import CancelKey
+from pgpool_lite.wire.frontend import CancelKey, decode_sasl_initial
 from pgpool_lite.wire.passwords import answer_md5, hash_md5
 from pgpool_lite.wire.scram import ScramKeys, ScramSecret, ScramServer, derive_keys
 from tests.unit.feeding import feed_every_way
@@ -203,6 +203,45 @@ def test_scram_keys_of_another_password_do_not_fit() -> None:
 
     with pytest.raises(LoginRejected, match="SASL authentication failed"):
         _login_by_scram(ServerCredentials("alice", "app", scram_keys=keys))
+
+
+@pytest.mark.parametrize(
+    ("binding", "offered", "chosen", "header"),
+    [
+        (b"", ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"], "SCRAM-SHA-256", b"n,,"),
+        (b"hash", ["SCRAM-SHA-256"], "SCRAM-SHA-256", b"y,,"),
+        (
+            b"hash",
+            ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"],
+            "SCRAM-SHA-256-PLUS",
+            b"p=tls-server-end-point,,",
+        ),
+    ],
+    ids=["without TLS", "not offered", "offered"],
+)
+def test_scram_is_bound_to_the_connection_where_both_sides_can(
+    binding: bytes, offered: list[str], chosen: str, header: bytes
+) -> None:
+    login = ServerLogin(ALICE)
+    login.start(binding)
+
+    mechanism, first = decode_sasl_initial(login.receive(AuthenticationSASL(*offered))[5:])
+
+    assert mechanism == chosen
+    assert first.startswith(header)
+
+
+def test_a_bound_scram_proves_the_certificate() -> None:
+    secret = ScramSecret.from_password("secret", b"0123456789abcdef", 4096)
+    server = ScramServer(secret, lambda: "nonce", channel_binding=b"hash")
+    login = ServerLogin(ALICE)
+    login.start(b"hash")
+    asked = login.receive(AuthenticationSASL("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"))
+    server_first = server.first(decode_sasl_initial(asked[5:])[1])
+
+    proof = login.receive(AuthenticationSASLContinue(server_first.decode()))
+
+    assert server.final(proof[5:]).startswith(b"v=")
 
 
 def test_a_server_that_breaks_off_scram_is_not_believed() -> None:
