@@ -9,6 +9,7 @@ command line runs, so what a test sees is what runs in front of a database.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 from types import TracebackType
@@ -59,6 +60,11 @@ class Pooler:
         chosen = {key: value for key, value in listening.items() if value is not None}
         self._config = replace(self._config, settings=with_keywords(self._config.settings, chosen))
         self._runtime: Runtime | None = None
+        #: Ends the pooler when somebody shuts it down on its console.
+        self._obeying: asyncio.Task[None] | None = None
+        #: Set while it does not run.
+        self._ended = asyncio.Event()
+        self._ended.set()
 
     async def __aenter__(self) -> Pooler:
         """Start it."""
@@ -79,12 +85,25 @@ class Pooler:
         runtime = Runtime(self._config)
         await runtime.start()
         self._runtime = runtime
+        self._ended.clear()
+        self._obeying = asyncio.get_running_loop().create_task(self._obey_shutdown(runtime))
 
     async def stop(self) -> None:
         """Close all clients and servers, and listen no more. Stopping twice does no harm."""
         if self._runtime is not None:
             runtime, self._runtime = self._runtime, None
             await runtime.stop()
+            self._ended.set()
+        if self._obeying is not None and self._obeying is not asyncio.current_task():
+            await self._obeying
+
+    async def wait_until_stopped(self) -> None:
+        """Return when it has ended: by `stop`, or because the console said SHUTDOWN."""
+        await self._ended.wait()
+
+    async def _obey_shutdown(self, runtime: Runtime) -> None:
+        await runtime.stopped.wait()
+        await self.stop()
 
     @property
     def runtime(self) -> Runtime:

@@ -32,7 +32,6 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "dns_zone_check_period": _DNS,
     "job_name": _WINDOWS,
     "max_packet_size": "messages of any size are streamed through",
-    "peer_id": "cancel requests are not forwarded to other processes",
     "pkt_buf": _BUFFERS,
     "resolv_conf": "host names are looked up as the operating system is configured to",
     "sbuf_loopcnt": _BUFFERS,
@@ -44,8 +43,6 @@ NOT_IN_EFFECT_PER_DATABASE: Mapping[str, str] = {
     "auth_query": _AUTH_QUERY,
     "auth_user": _AUTH_QUERY,
 }
-
-NO_PEERS = "[peers] does nothing: cancel requests are not forwarded to other processes"
 
 
 def settings_without_effect(settings: Settings) -> list[str]:

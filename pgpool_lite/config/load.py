@@ -22,7 +22,6 @@ from pgpool_lite.config.databases import (
     parse_user,
 )
 from pgpool_lite.config.effect import (
-    NO_PEERS,
     database_keys_without_effect,
     settings_without_effect,
 )
@@ -74,8 +73,6 @@ def load(path: Path) -> Config:
     warnings = [*_forgotten_settings(sections), *unknown_keys, *settings_without_effect(settings)]
     for database in databases.values():
         warnings += database_keys_without_effect(database)
-    if peers:
-        warnings.append(NO_PEERS)
     return Config(
         settings=replace(settings, conffile=settings.conffile or str(path)),
         fallback=databases.pop(FALLBACK, None),

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from pgpool_lite.config.table import setting
 from pgpool_lite.config.values import (
+    ADDRESS,
     AUTH_DBNAME,
     AUTH_TYPE,
     FLAG,
@@ -118,6 +119,12 @@ class Settings:
     )
     dns_zone_check_period: float = setting(
         0.0, SECONDS, doc="Seconds between checks of DNS zone serials; 0 never."
+    )
+    health_listen: str = setting(
+        "",
+        ADDRESS,
+        changeable=False,
+        doc="host:port that answers /healthz and /readyz by HTTP; not one of PgBouncer's settings.",
     )
     idle_transaction_timeout: float = setting(
         0.0, SECONDS, doc="Seconds a transaction block may be idle; 0 for ever."

@@ -190,6 +190,21 @@ def _read_auth_dbname(text: str) -> str:
     return text
 
 
+def split_address(text: str) -> tuple[str, int]:
+    """Return host and port of `host:port` or `[IPv6]:port`; ValueError if it is neither."""
+    host, _, port = text.rpartition(":")
+    number = int(port) if port.isdecimal() and len(port) <= 5 else -1
+    if not host or not 0 <= number <= 65535 or (":" in host) != host.startswith("["):
+        raise ValueError(f"expected host:port, such as 127.0.0.1:8080 or [::1]:8080, not {text!r}")
+    return host.strip("[]"), number
+
+
+def _read_address(text: str) -> str:
+    if text:
+        split_address(text)
+    return text
+
+
 def unset_at(kind: Kind[T], *unset: int) -> Kind[T | None]:
     """Return the kind that reads the numbers in `unset`, PgBouncer's "not set", as None."""
 
@@ -202,6 +217,7 @@ def unset_at(kind: Kind[T], *unset: int) -> Kind[T | None]:
 
 
 TEXT: Kind[str] = Kind(str)
+ADDRESS: Kind[str] = Kind(_read_address)
 FLAG: Kind[bool] = Kind(_read_flag, lambda value: "1" if value else "0")
 # PgBouncer shows times with C's %g, so 1000000 s is 1e+06.
 SECONDS: Kind[float] = Kind(_read_seconds, lambda value: f"{value:g}")

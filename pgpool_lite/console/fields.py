@@ -58,11 +58,6 @@ def table(fields: Sequence[Field[T]], find: Callable[[View], Iterable[T]]) -> Ta
     return Table(tuple(field.column for field in fields), rows)
 
 
-def empty_table(*columns: tuple[str, int]) -> Table:
-    """Return a table that never has rows."""
-    return Table(tuple(column(name, type_oid) for name, type_oid in columns), lambda view: [])
-
-
 def field(name: str, type_oid: int, read: Callable[[T], Cell]) -> Field[T]:
     """Return a column whose value `read` works out."""
     return Field(column(name, type_oid), read)

@@ -17,7 +17,6 @@ from pgpool_lite.console.fields import (
     Table,
     View,
     constant,
-    empty_table,
     field,
     named_fields,
     pair_fields,
@@ -35,6 +34,7 @@ from pgpool_lite.console.inventory import (
 from pgpool_lite.console.tables import ClientStatus, ConnectionStatus, PoolStatus, ServerStatus
 from pgpool_lite.console.values import INT4, INT8, TEXT, Cell, column
 from pgpool_lite.pool.names import HostName
+from pgpool_lite.pool.peering import PeerPool, Stage
 from pgpool_lite.session.states import ClientState
 from pgpool_lite.wire.backend import Column
 
@@ -188,7 +188,7 @@ def _lists(view: View) -> list[tuple[str, Cell]]:
         ("users", len(user_statuses(registry))),
         ("peers", len(registry.config.peers)),
         ("pools", len(pools) + 1),
-        ("peer_pools", 0),
+        ("peer_pools", len(registry.peer_pools)),
         # Free ones are PgBouncer's slabs, which keep memory for connections to come.
         ("free_clients", 0),
         ("used_clients", registry.client_count + len(view.console_clients)),
@@ -230,8 +230,26 @@ def _peer_pool_size(peer: PeerSettings, view: View) -> int:
 def _peers(view: View) -> list[tuple[Cell, ...]]:
     return [
         (peer.peer_id, peer.host, peer.port, _peer_pool_size(peer, view))
-        for peer in view.registry.config.peers.values()
+        for _, peer in sorted(view.registry.config.peers.items())
     ]
+
+
+# A request on its way is carried by one connection, so both are counted once.
+_PEER_POOL_FIELDS: Final[list[Field[PeerPool]]] = [
+    *named_fields(INT4, "peer_id"),
+    field("cl_active_cancel_req", INT4, lambda pool: pool.count(Stage.ACTIVE)),
+    field(
+        "cl_waiting_cancel_req",
+        INT4,
+        lambda pool: pool.count(Stage.WAITING) + pool.count(Stage.CONNECTING),
+    ),
+    field("sv_active_cancel", INT4, lambda pool: pool.count(Stage.ACTIVE)),
+    field("sv_login", INT4, lambda pool: pool.count(Stage.CONNECTING)),
+]
+
+
+def _peer_pools(view: View) -> list[PeerPool]:
+    return [pool for _, pool in sorted(view.registry.peer_pools.items())]
 
 
 def _columns(type_oid: int, *names: str) -> tuple[Column, ...]:
@@ -260,13 +278,7 @@ TABLES: Final[dict[str, Table]] = {
     "links": links.LINKS,
     "lists": table(pair_fields(("list", "items"), INT4), _lists),
     "mem": memory.MEM,
-    "peer_pools": empty_table(
-        ("peer_id", INT4),
-        ("cl_active_cancel_req", INT4),
-        ("cl_waiting_cancel_req", INT4),
-        ("sv_active_cancel", INT4),
-        ("sv_login", INT4),
-    ),
+    "peer_pools": table(_PEER_POOL_FIELDS, _peer_pools),
     "peers": Table(
         (*_columns(INT4, "peer_id"), *_columns(TEXT, "host"), *_columns(INT4, "port", "pool_size")),
         _peers,

@@ -68,8 +68,19 @@ async def run_dev(options: DevOptions) -> int:
             pooled = await stack.enter_async_context(_pooled_port(options, dsn))
             session = await stack.enter_async_context(_session_port(options, dsn))
             _print_lines(options, about, pooled, session)
+            ends = [
+                asyncio.create_task(_set_at_the_end_of(each, stopping))
+                for each in (pooled, session)
+            ]
             await _show_until(stopping, pooled, session)
+        await asyncio.gather(*ends)
     return 0
+
+
+async def _set_at_the_end_of(pooler: Pooler, stopping: asyncio.Event) -> None:
+    """Take SHUTDOWN on one pooler's console as meant for all."""
+    await pooler.wait_until_stopped()
+    stopping.set()
 
 
 @contextmanager

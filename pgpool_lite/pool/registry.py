@@ -14,6 +14,7 @@ from pgpool_lite.errors import LoginRejected
 from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.headcount import Census
 from pgpool_lite.pool.names import NameCache
+from pgpool_lite.pool.peering import PeerPool
 from pgpool_lite.pool.pool import CLOSE_NEEDED, Pool
 from pgpool_lite.pool.rules import PoolRules, resolve
 from pgpool_lite.session.client import ClientSession
@@ -44,6 +45,8 @@ class Registry:
         self.pools: dict[tuple[str, str], Pool] = {}
         #: How many connections each user has, and how many clients there are at all.
         self.census = Census()
+        #: Made when the first cancel request goes to a peer.
+        self.peer_pools: dict[int, PeerPool] = {}
         #: Keys that a client's SCRAM login revealed, by user: they log in to servers.
         self.scram_keys: dict[str, ScramKeys] = {}
         #: Host names of servers, and their addresses.

@@ -13,8 +13,9 @@ import secrets
 from typing import TYPE_CHECKING
 
 from pgpool_lite.console.tables import PGBOUNCER_VERSION
-from pgpool_lite.errors import ClientError, ClientProtocolError, LimitReached
+from pgpool_lite.errors import AlreadyTold, ClientError, ClientProtocolError, LimitReached
 from pgpool_lite.pool.admission import Admission, Origin, reject_unreported
+from pgpool_lite.pool.peering import mark
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.dispatcher import cached_failure
@@ -185,11 +186,12 @@ class ClientLoginConnection(asyncio.Protocol):
             self._runtime.doorway.leave(self)
             self._runtime.open_console(self._transport, admission, self.id, self._login.rest)
             return
+        settings = self._runtime.settings
         is_new = admission.database.name not in registry.databases
         pool = registry.pool_for(admission.database, admission.user)
         session = session_class(pool.rules.statements)(
             self.id,
-            CancelKey(secrets.randbits(31), secrets.token_bytes(4)),
+            mark(CancelKey(secrets.randbits(31), secrets.token_bytes(4)), settings.peer_id),
             admission.wishes,
             self.connected_at,
         )
@@ -301,7 +303,8 @@ class ClientLoginConnection(asyncio.Protocol):
         """Tell the client why it is closed, and close it."""
         if not self._transport.is_closing():
             self._send_answer()
-            self._transport.write(backend.error_response(error))
+            if not isinstance(error, AlreadyTold):
+                self._transport.write(backend.error_response(error))
             self._runtime.log.stranger_said_no(self.address, error)
         self._leave(error.message)
         self._transport.close()

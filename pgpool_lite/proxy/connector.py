@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pgpool_lite.errors import ServerError, ServerLoginFailed
 from pgpool_lite.pool.cancel import CancelRequest
 from pgpool_lite.pool.hosts import needs_look_up
+from pgpool_lite.pool.peering import with_all_hops
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.dialing import dial
 from pgpool_lite.proxy.negotiation import Conversation, Negotiation
@@ -111,12 +112,17 @@ class Connector:
     # --- cancel requests ---
 
     def cancel(self, key: CancelKey, hang_up: Callable[[], None]) -> None:
-        """Pass a CancelRequest on to the server that runs the query, if one does.
+        """Pass a CancelRequest on to the server that runs the query, if one does, or to a peer.
 
         Nothing is ever answered to a CancelRequest: `hang_up` closes its connection when
         PostgreSQL has taken it, and at once if there is nothing to cancel.
         """
         runtime = self._runtime
+        if runtime.peers.is_elsewhere(key):
+            runtime.peers.pass_on(key, hang_up)
+            return
+        if runtime.settings.peer_id:
+            key = with_all_hops(key)
         found = runtime.registry.find_by_key(key)
         server = found[1].server if found is not None else None
         if found is None or server is None:

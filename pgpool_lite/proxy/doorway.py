@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgpool_lite.config import Settings
-from pgpool_lite.errors import ConfigError, LimitReached
+from pgpool_lite.errors import ClientError, ConfigError, LimitReached
 from pgpool_lite.proxy.logs import LOGGER
 from pgpool_lite.proxy.sockets import defer_accept, tune
 
@@ -211,7 +211,7 @@ class Doorway:
                 break
             client.login_timed_out()
 
-    def turn_away(self, error: LimitReached) -> None:
+    def turn_away(self, error: ClientError) -> None:
         """Refuse everybody who has not come in yet."""
         for client in list(self._arriving):
             client.refuse(error)

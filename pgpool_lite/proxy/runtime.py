@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from pgpool_lite.config import Config, Settings, load, reload_settings, with_keywords
 from pgpool_lite.console.controls import ShutdownMode
-from pgpool_lite.errors import LimitReached, ServerError
+from pgpool_lite.errors import AlreadyTold, ClientError, LimitReached, ServerError
 from pgpool_lite.pool.admission import Admission, Doorkeeper
 from pgpool_lite.pool.desertion import deserted_databases, deserted_pools
 from pgpool_lite.pool.maintenance import SWEEP_INTERVAL_S
@@ -28,7 +28,9 @@ from pgpool_lite.proxy.connector import Connector
 from pgpool_lite.proxy.console_connection import ConsoleConnection
 from pgpool_lite.proxy.dispatcher import Dispatcher
 from pgpool_lite.proxy.doorway import Doorway
+from pgpool_lite.proxy.health import HealthPort
 from pgpool_lite.proxy.logs import LOGGER, ConnectionLog
+from pgpool_lite.proxy.peers import Peers
 from pgpool_lite.proxy.tls import Tls
 from pgpool_lite.session.states import ClientState
 
@@ -59,7 +61,9 @@ class Runtime(Administration):
         self.dispatcher = Dispatcher(self.registry, clock, self.log)
         self.doorway = Doorway(clock)
         self.tls = Tls()
+        self.health = HealthPort(self)
         self.connector = Connector(self)
+        self.peers = Peers(self)
         self.dispatcher.open_server = self.connector.open_server
         self.dispatcher.on_change = self._changed
         #: Consoles that wait for PAUSE or the like to be done.
@@ -70,6 +74,8 @@ class Runtime(Administration):
         self.shutdown_mode: ShutdownMode | None = None
         #: Called after every attempt to reload: the command line opens the log again.
         self.on_reload: Callable[[], None] = lambda: None
+        #: What clients hear at the end.
+        self._goodbye: ClientError = LimitReached("server shutting down")
         #: Set when nothing is left to wait for.
         self.stopped = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
@@ -96,7 +102,9 @@ class Runtime(Administration):
         self.tls.apply(self.registry.config)
         try:
             await self.doorway.open(self.settings, lambda: ClientLoginConnection(self), passed)
+            await self.health.open(self.settings)
         except BaseException:
+            self.health.close()
             self.doorway.close()
             raise
         self._sweep()
@@ -119,6 +127,7 @@ class Runtime(Administration):
         self._open_forced_pools()
         self.dispatcher.sweep()
         self._forget_deserted()
+        self.peers.sweep()
         self._recheck()
 
     def _open_forced_pools(self) -> None:
@@ -203,7 +212,7 @@ class Runtime(Administration):
         is_other_tls = self.tls.apply(config)
         for pool in self.registry.reload(config, self.clock()):
             LOGGER.warning(_DROPPING, pool.database.name)
-            self._close_pool(pool, "database removed")
+            self._close_pool(pool, LimitReached("database removed"))
         self.doorway.follow(self.settings)
         if is_other_tls:
             self.registry.retire_servers(None)
@@ -220,12 +229,16 @@ class Runtime(Administration):
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
             self.dispatcher.is_draining = True
             self.registry.pause_all()  # who wants a server now is refused, not linked
-            goodbye = LimitReached("server shutting down")
-            self.doorway.turn_away(goodbye)
+            self.doorway.turn_away(self._goodbye)
             for _, client in list(self.registry.clients()):
                 if client.state is ClientState.WAITING:
-                    client.connection.refuse(goodbye)
+                    client.connection.refuse(self._goodbye)
         self._changed()
+
+    def hang_up(self) -> None:
+        """End at once and without a word to clients, as PgBouncer's fast exit does."""
+        self._goodbye = AlreadyTold(self._goodbye.message)
+        self.shut_down(ShutdownMode.IMMEDIATE)
 
     async def stop(self) -> None:
         """Close everything at once and leave nothing behind."""
@@ -233,11 +246,13 @@ class Runtime(Administration):
         self.dispatcher.is_draining = self.dispatcher.is_stopping = True
         for timer in self._timers:
             timer.cancel()
+        self.health.close()
         self.doorway.close()
-        self.doorway.turn_away(LimitReached("server shutting down"))
+        self.doorway.turn_away(self._goodbye)
+        await self.peers.close()
         await self.connector.close()
         for pool in list(self.registry.pools.values()):
-            self._close_pool(pool, "server shutting down")
+            self._close_pool(pool, self._goodbye)
         for console in list(self.consoles):
             console.close()
         self.stopped.set()
@@ -245,11 +260,10 @@ class Runtime(Administration):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-    def _close_pool(self, pool: Pool, reason: str) -> None:
-        goodbye = LimitReached(reason)
+    def _close_pool(self, pool: Pool, goodbye: ClientError) -> None:
         for clients in pool.clients.values():
             for client in list(clients):
                 client.connection.refuse(goodbye)
         for servers in pool.servers.values():
             for server in list(servers):
-                self.dispatcher.close_server(server, pool, ServerError(reason))
+                self.dispatcher.close_server(server, pool, ServerError(goodbye.message))

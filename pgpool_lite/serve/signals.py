@@ -81,13 +81,13 @@ class _Handlers:
     def end_at_once(self) -> None:
         LOGGER.info("got SIGQUIT, fast exit")
         systemd.notify_stopping()
-        self._runtime.shut_down(ShutdownMode.IMMEDIATE)
+        self._runtime.hang_up()
 
     def _shut_down(self, name: str, mode: ShutdownMode, waiting: str) -> None:
         if self._runtime.is_shutting_down:
             LOGGER.info("got %s while shutting down, fast exit", name)
-            mode = ShutdownMode.IMMEDIATE
-        else:
-            LOGGER.info("got %s, shutting down, %s", name, waiting)
-            systemd.notify_stopping()
+            self._runtime.hang_up()
+            return
+        LOGGER.info("got %s, shutting down, %s", name, waiting)
+        systemd.notify_stopping()
         self._runtime.shut_down(mode)

@@ -217,3 +217,15 @@ def test_dev_keeps_its_data_where_it_is_told_to(
     assert dev.process.wait() == 0
     assert dev.lines[0].endswith(f"data in {shared_folder / 'data'} (kept)")
     assert (shared_folder / "data" / "PG_VERSION").exists()
+
+
+def test_shutdown_on_the_console_ends_dev(
+    dev_processes: list[subprocess.Popen[str]], postgres: Cluster
+) -> None:
+    dev = start_dev(dev_processes, postgres.dsn(dbname="app"), 0)
+    console = dev.lines[-1].split("'")[1]
+
+    with pytest.raises(psycopg.OperationalError), psycopg.connect(console, autocommit=True) as sql:
+        sql.execute("SHUTDOWN")
+
+    assert dev.process.wait(timeout=20) == 0

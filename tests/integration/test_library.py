@@ -186,3 +186,29 @@ async def test_two_poolers_run_in_one_loop(postgres: Cluster, connect: Connect) 
         ]
         await one.stop()
         assert await b.query("SELECT 1") == SELECT_1
+
+
+async def test_shutdown_on_the_console_ends_an_embedded_pooler(
+    postgres: Cluster, connect: Connect
+) -> None:
+    tasks = asyncio.all_tasks()
+    pooler = Pooler(postgres.dsn(dbname="app"))
+    await pooler.start()
+    client, console = await connect(pooler), await connect(pooler, database="pgbouncer")
+
+    await console.query("SHUTDOWN WAIT_FOR_CLIENTS")
+    assert await client.query("SELECT 1") == SELECT_1
+    await client.close()
+
+    await pooler.wait_until_stopped()
+    assert await console.until_closed() == []
+    await eventually(lambda: asyncio.all_tasks() == tasks)
+    await pooler.stop()
+
+
+async def test_an_embedded_pooler_has_a_health_port_if_it_is_told_to(postgres: Cluster) -> None:
+    async with Pooler(postgres.dsn(dbname="app"), health_listen="127.0.0.1:0") as pooler:
+        reader, writer = await asyncio.open_connection(*pooler.runtime.health.address)
+        writer.write(b"GET /readyz HTTP/1.1\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()

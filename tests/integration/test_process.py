@@ -207,7 +207,7 @@ async def test_a_shutdown_that_waits_leaves_the_unix_socket_to_the_console(
     serving.send_signal(signal.SIGUSR2)
     await serving.says("got SIGUSR2 while shutting down, ignoring")
 
-    assert str(await ask(tmp_path, port, "SHOW VERSION", "pgbouncer")).startswith("pgpool_lite")
+    assert "pgpool_lite" in str(await ask(tmp_path, port, "SHOW VERSION", "pgbouncer"))
     with pytest.raises(psycopg.OperationalError, match="pooler is shutting down"):
         await ask(tmp_path, port, "SELECT 1")
     with pytest.raises(psycopg.errors.ProtocolViolation, match="pooler is shutting down"):

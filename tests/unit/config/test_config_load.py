@@ -20,7 +20,6 @@ from pgpool_lite.config import (
 )
 from pgpool_lite.config.databases import PeerSettings
 from pgpool_lite.config.effect import (
-    NO_PEERS,
     NOT_IN_EFFECT,
     NOT_IN_EFFECT_PER_DATABASE,
     settings_without_effect,
@@ -153,7 +152,6 @@ class TestWarnings:
             "; did you mean query_timeout?; ignored",
             "pkt_buf does nothing: asyncio sizes its own buffers",
             "database a: auth_user does nothing: secrets come from auth_file only",
-            NO_PEERS,
         )
         assert config.peers == {1: PeerSettings(peer_id=1, host="h")}
 

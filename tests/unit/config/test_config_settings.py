@@ -130,7 +130,12 @@ verbose|-|yes
 PGBOUNCER = [tuple(line.split("|")) for line in SHOW_CONFIG.splitlines()]
 
 # Settings PgBouncer does not have.
-OUR_OWN = {"prepared_statement_errors", "prepared_statements", "sql_prepared_statements"}
+OUR_OWN = {
+    "health_listen",
+    "prepared_statement_errors",
+    "prepared_statements",
+    "sql_prepared_statements",
+}
 
 
 def located(text: str) -> dict[str, Located]:

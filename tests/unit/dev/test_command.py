@@ -61,6 +61,7 @@ class FakeCluster:
 class FakePooler:
     def __init__(self, world: World, to: str, settings: dict[str, object]) -> None:
         self.world = world
+        self.ended = asyncio.Event()
         self.mode = settings["pool_mode"]
         self.port = int(str(settings["port"])) or 40002
         self.dsn = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
@@ -80,6 +81,10 @@ class FakePooler:
         traceback: TracebackType | None,
     ) -> None:
         self.world.events.append(f"{self.mode} down")
+        self.ended.set()
+
+    async def wait_until_stopped(self) -> None:
+        await self.ended.wait()
 
     def pools(self) -> list[object]:
         self.world.when_asked()
