@@ -121,8 +121,7 @@ def _connection_fields(
 ) -> list[Field[ConnectionStatus]]:
     return [
         field("type", TEXT, _kind),
-        *named_fields(TEXT, "user", "database"),
-        field("replication", TEXT, constant("none")),
+        *named_fields(TEXT, "user", "database", "replication"),
         field("state", TEXT, state),
         *named_fields(TEXT, "addr"),
         *named_fields(INT4, "port"),

@@ -18,6 +18,7 @@ from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import CONSOLE, Registry
 from pgpool_lite.pool.stats import Averages, Counters, Stats, average, microseconds
 from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.replication import Replication
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState, ServerState
 from pgpool_lite.version import __version__
@@ -79,6 +80,8 @@ class ConnectionStatus:
     id: int
     user: str
     database: str
+    #: What is replicated: none, logical or physical.
+    replication: str
     #: In PgBouncer's words: idle, active, waiting; for servers also used, tested, new, ...
     state: str
     addr: str
@@ -216,6 +219,7 @@ def _client_status(
         id=client.id,
         user=client.user or pool.user,
         database=pool.database.name,
+        replication=replication_kind(client.replication),
         state="idle" if state == "active" and client.server is None else state,
         addr=addr,
         port=port,
@@ -235,6 +239,11 @@ def _client_status(
     )
 
 
+def replication_kind(replication: Replication | None) -> str:
+    """Return what is replicated, in PgBouncer's words."""
+    return "none" if replication is None else replication.kind.value
+
+
 def _wait_s(client: ClientSession, now: float) -> float:
     """Return since when a client has been without its answer, in a queue or from a server."""
     if client.state is ClientState.LOGIN:
@@ -249,6 +258,7 @@ def console_client_status(client: ConsoleClient, wall_offset_s: float) -> Client
         id=client.id,
         user=client.user,
         database=CONSOLE,
+        replication=replication_kind(None),
         state="idle",  # as PgBouncer has it: never linked
         addr=client.address[0],
         port=client.address[1],
@@ -289,6 +299,7 @@ def _server_status(
         id=server.id,
         user=pool.user,
         database=pool.database.name,
+        replication=replication_kind(server.dedication.replication if server.dedication else None),
         state=state,
         addr=addr,
         port=port,

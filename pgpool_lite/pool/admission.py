@@ -19,6 +19,7 @@ from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.registry import CONSOLE, Registry
 from pgpool_lite.session.client_login import Challenge, Method
 from pgpool_lite.session.parameters import Values
+from pgpool_lite.session.replication import Replication
 from pgpool_lite.wire.frontend import StartupMessage
 from pgpool_lite.wire.passwords import SecretKind, classify_secret
 from pgpool_lite.wire.scram import ScramKeys, ScramSecret, derive_salt
@@ -159,9 +160,12 @@ class Doorkeeper:
         tracked = self._registry.tracked
         ignored = settings.ignore_startup_parameters
         wishes: dict[str, str] = {}
+        is_replicating = Replication.asked_for(startup.parameters) is not None
         for name, value in startup.parameters.items():
-            if name in ("user", "database") or name.startswith("_pq_."):
+            if name in ("user", "database", "replication") or name.startswith("_pq_."):
                 continue
+            if name == "options" and is_replicating:
+                continue  # a server of its own takes whatever it may be
             if name == "options":
                 self._read_options(value, wishes, ignored)
             elif tracked.is_tracked(name):

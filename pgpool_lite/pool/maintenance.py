@@ -129,11 +129,16 @@ def _surplus_servers(pool: Pool) -> Iterator[Action]:
 
 
 def _obsolete_servers(pool: Pool) -> Iterator[Action]:
-    """Close servers that RECONNECT or a RELOAD made obsolete in the midst of a session."""
-    if pool.rules.closes_fast:
-        for server in list(pool.servers[ServerState.ACTIVE]):
-            if server.close_reason and server.is_settled():
-                yield CloseServer(server, _words_for(server.close_reason))
+    """Close servers that RECONNECT or a RELOAD made obsolete in the midst of a session.
+
+    Those of replication clients always, for these may never come to an end.
+    """
+    closes_fast = pool.rules.closes_fast
+    for server in list(pool.servers[ServerState.ACTIVE]):
+        if server.close_reason and (
+            server.dedication is not None or (closes_fast and server.is_settled())
+        ):
+            yield CloseServer(server, _words_for(server.close_reason))
 
 
 def _linked_servers(pool: Pool, now: float) -> Iterator[Action]:
@@ -201,7 +206,7 @@ def _arriving_clients(pool: Pool, now: float) -> Iterator[Action]:
         sentence = _overdue(client, waited_s, rules)
         if sentence:
             yield CloseClient(client, LimitReached(sentence))
-        elif 0 < rules.client_login_timeout_s < waited_s:
+        elif 0 < rules.client_login_timeout_s < waited_s and client.replication is None:
             yield CloseClient(client, LimitReached("client_login_timeout (server down)"))
 
 

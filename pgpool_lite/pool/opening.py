@@ -2,7 +2,8 @@
 
 `next_step` is PgBouncer's launch_new_connection as a question. A pool opens one server at a time,
 and waits after a failed login; it opens one for clients that wait, up to its pool_size, then from
-its reserve; or to have min_pool_size of them. Beyond that count the limits of its database and of
+its reserve; or to have min_pool_size of them. A replication client needs one of its own, for which
+an idle one of the pool gives way. Beyond that count the limits of its database and of
 its user, over all pools. When one of these is reached, the server that has been idle for longest
 in any pool it holds for gives way, but only to clients that wait.
 
@@ -23,9 +24,12 @@ from pgpool_lite.session.states import ClientState, ServerState
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open a server; if for a client that the reserve is used for, this one."""
+    """Open a server."""
 
+    #: The client that the reserve is used for.
     reserve_for: ClientSession | None = None
+    #: The replication client that it is for alone.
+    dedicated_to: ClientSession | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,19 @@ def _decide(pool: Pool, now: float, is_asked: bool) -> tuple[Open | Evict | None
     """Return the next step, and the headcount in which there is no room if that is why not."""
     if not _may_try(pool, now):
         return None, None
-    if not (is_asked or _serves_too_few(pool)):
+    replicating = _oldest_replicating(pool)
+    if replicating is not None and _is_full(pool):
+        idle = next(iter(pool.servers[ServerState.IDLE]), None)
+        pool.squeeze(idle is None)
+        if idle is not None:
+            return Evict(pool, idle), None
+        replicating = None  # the next server that comes free makes room
+    else:
+        pool.squeeze(False)
+    if replicating is None and not (is_asked or _serves_too_few(pool)):
         return _top_up(pool), None
-    step = Open()
-    if _is_full(pool) and not _lacks_welcome(pool):
+    step = Open(dedicated_to=replicating)
+    if replicating is None and _is_full(pool) and not _lacks_welcome(pool):
         client = _reserve_is_due_to(pool, now)
         if client is None:
             return None, None
@@ -85,7 +98,15 @@ def _serves_too_few(pool: Pool) -> bool:
 
 def _lacks_welcome(pool: Pool) -> bool:
     """Say whether clients cannot come in before a server has logged in, whatever pool_size is."""
-    return pool.welcome is None and bool(pool.clients[ClientState.LOGIN])
+    return pool.welcome is None and any(
+        client.replication is None for client in pool.clients[ClientState.LOGIN]
+    )
+
+
+def _oldest_replicating(pool: Pool) -> ClientSession | None:
+    """Return the replication client that has waited longest for a server of its own."""
+    arriving = pool.clients[ClientState.LOGIN]
+    return next((client for client in arriving if client.replication is not None), None)
 
 
 def _top_up(pool: Pool) -> Open | None:

@@ -73,6 +73,8 @@ class Pool(Roster):
         # --- among other pools ---
         #: Since when a sweep has found nobody here; None while there is somebody.
         self.deserted_since: float | None = None
+        #: A replication client waits for room here: the next server that comes free makes it.
+        self.is_squeezed = False
         #: Its database is gone, or it was idle for long: nothing is opened for it any more.
         self.is_disbanded = False
         for each in self.headcounts:
@@ -105,8 +107,15 @@ class Pool(Roster):
             rules.mode is not _SESSION
             and not rules.reset_query
             and not rules.checks_every_use
+            and not self.is_squeezed
             and not any(each.starving for each in self.headcounts)
         )
+
+    def squeeze(self, is_squeezed: bool) -> None:
+        """Have the next server that comes free closed, or no longer."""
+        if is_squeezed is not self.is_squeezed:
+            self.is_squeezed = is_squeezed
+            self.look_out()
 
     def lead_clients(self) -> None:
         """Have clients treat prepared statements by the rules, as far as they can by now."""
@@ -117,6 +126,9 @@ class Pool(Roster):
         ]
 
     def _apply_rules(self, server: ServerSession) -> None:
+        if server.dedication is not None:
+            server.retires_at = float("-inf")  # so that every release is looked at with care
+            return
         server.forbids_blocks = self.rules.mode is PoolMode.STATEMENT
         server.retires_at = server.connected_at + self.rules.server_lifetime_s
 
@@ -186,7 +198,8 @@ class Pool(Roster):
     def _release_carefully(self, server: ServerSession, now: float) -> ClientSession | None:
         """Release a server that something is to be asked of, or that may not be used again."""
         client = server.client
-        if self.rules.mode is _SESSION and client is not None and not client.is_leaving:
+        keeps_client = self.rules.mode is _SESSION or server.dedication is not None
+        if keeps_client and client is not None and not client.is_leaving:
             return None
         if client is not None:
             client.server = None
@@ -228,6 +241,8 @@ class Pool(Roster):
         return client
 
     def _must_close(self, server: ServerSession, now: float) -> bool:
+        if not server.close_reason and server.dedication is not None:
+            server.close_reason = "replication client was closed"
         if not server.close_reason and self.is_life_over(server, now):
             server.close_reason = "server lifetime over"
             self.last_lifetime_close_at = now
@@ -238,9 +253,13 @@ class Pool(Roster):
         return bool(server.close_reason)
 
     def _must_give_way(self) -> bool:
-        """Say whether another pool needs the room of a server that nobody here waits for."""
-        return not self._waiting and any(
-            other.is_waited_for for each in self.headcounts for other in each.starving
+        """Say whether the room of a server is needed: for a replication client, or by another pool.
+
+        Another pool gets it only if nobody here waits for the server.
+        """
+        return self.is_squeezed or (
+            not self._waiting
+            and any(other.is_waited_for for each in self.headcounts for other in each.starving)
         )
 
     # --- servers come and go ---
@@ -260,6 +279,28 @@ class Pool(Roster):
             return self.reuse(server, now)
         # Not too old for its first client, were server_lifetime 0: that means "use once".
         return self._hand_over(server, now) if self._waiting else None
+
+    def dedicated_logged_in(self, server: ServerSession) -> ClientSession | None:
+        """Link a server to the replication client that it was opened for, and return that.
+
+        None: the client has left, or the server may not be used; close it, `close_reason` says why.
+        """
+        assert server.dedication is not None
+        client = server.dedication.client
+        self.failure = ""
+        self._move(server, _IDLE)
+        if client.state is not ClientState.LOGIN:
+            server.close_reason = server.close_reason or "replication client disconnected"
+        elif self.database.is_paused:
+            server.close_reason = server.close_reason or "pause mode"
+        if server.close_reason:
+            self._move(server, _CLOSED)
+            return None
+        self._move(server, _ACTIVE)
+        server.client = client
+        client.server = server
+        self.counters.server_assignment_count += 1
+        return client
 
     def server_usable(self, server: ServerSession, now: float) -> ClientSession | None:
         """Note that a server's reset or check query succeeded, or its last cancel is through."""

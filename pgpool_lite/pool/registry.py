@@ -19,6 +19,7 @@ from pgpool_lite.pool.pool import CLOSE_NEEDED, Pool
 from pgpool_lite.pool.rules import PoolRules, resolve
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.parameters import TrackedParameters
+from pgpool_lite.session.replication import Dedication
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.server_login import ServerCredentials
 from pgpool_lite.session.statements import StatementRegistry
@@ -115,16 +116,27 @@ class Registry:
         settings, users = self.config.settings, self.config.users.values()
         return resolve(settings, database.settings, user_settings, users)
 
-    def credentials_for(self, pool: Pool) -> ServerCredentials:
-        """Return how to log in at the server as the pool's user."""
+    def credentials_for(
+        self, pool: Pool, dedication: Dedication | None = None
+    ) -> ServerCredentials:
+        """Return how to log in at the server as the pool's user, or for a replication client."""
         settings = pool.database.settings
         return ServerCredentials(
             user=pool.user,
             database=settings.dbname or settings.name,
             secret=settings.password or self.config.secrets.get(pool.user),
             scram_keys=None if settings.password else self.scram_keys.get(pool.user),
-            parameters=_startup_parameters(settings),
+            parameters=(*_startup_parameters(settings), *self._wishes_of(dedication)),
         )
+
+    def _wishes_of(self, dedication: Dedication | None) -> Iterator[tuple[str, str]]:
+        """Walk over the start-up parameters of a replication client, which its server is told."""
+        if dedication is None:
+            return
+        yield "replication", dedication.replication.kind.parameter
+        yield from self.tracked.named(dedication.client.parameters).items()
+        if dedication.replication.options:
+            yield "options", dedication.replication.options
 
     # --- clients ---
 

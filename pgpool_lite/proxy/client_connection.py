@@ -211,9 +211,12 @@ class ClientConnection(asyncio.Protocol):
     def follow_rules(self) -> bool:
         """Treat prepared statements by the pool's new rules; False: not now, but ask again.
 
-        Whether names are rewritten at all can only change while nothing is in flight.
+        Whether names are rewritten at all can only change while nothing is in flight. A replication
+        client, whose server is its own, needs none of it.
         """
         session, rules = self.session, self.pool.rules
+        if session.replication is not None:
+            return True
         rewriter = session.rewriter
         if (rules.statements is not None) is session.rewrites:
             if rewriter is not None and rules.statements is not None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pgpool_lite.config import PoolMode
 from pgpool_lite.console.tables import PGBOUNCER_VERSION
 from pgpool_lite.errors import AlreadyTold, ClientError, ClientProtocolError, LimitReached
 from pgpool_lite.pool.admission import Admission, Origin, reject_unreported
@@ -32,6 +34,7 @@ from pgpool_lite.proxy.tls import ClientTls
 from pgpool_lite.proxy.tls_transport import TlsTransport
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.client_login import ClientLogin, Encryption, Step
+from pgpool_lite.session.replication import Replication
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState
 from pgpool_lite.session.tracking import session_class
@@ -57,6 +60,8 @@ class ClientLoginConnection(asyncio.Protocol):
         self._admission: Admission | None = None
         self._session: ClientSession | None = None
         self._pool: Pool | None = None
+        #: What a replication client asks for, None for a usual one.
+        self._replication: Replication | None = None
         self._early = b""
         self.id = runtime.registry.next_id()
         self.connected_at = runtime.clock()
@@ -145,9 +150,15 @@ class ClientLoginConnection(asyncio.Protocol):
         startup = self._login.startup
         assert startup is not None
         runtime = self._runtime
+        self._replication = Replication.asked_for(startup.parameters)
         self._admission = runtime.doorkeeper.admit(startup, self._origin(), runtime.clock())
         runtime.log.login_attempt(
-            self.id, self._admission.database.name, self._admission.user, self.address, self.tls
+            self.id,
+            self._admission.database.name,
+            self._admission.user,
+            self.address,
+            self.tls,
+            self._replication,
         )
         self._login.challenge(self._admission.challenge)
         return self._login.receive(b"")
@@ -189,13 +200,15 @@ class ClientLoginConnection(asyncio.Protocol):
         settings = self._runtime.settings
         is_new = admission.database.name not in registry.databases
         pool = registry.pool_for(admission.database, admission.user)
-        session = session_class(pool.rules.statements)(
+        statements = pool.rules.statements if self._replication is None else None
+        session = session_class(statements)(
             self.id,
             mark(CancelKey(secrets.randbits(31), secrets.token_bytes(4)), settings.peer_id),
             admission.wishes,
             self.connected_at,
         )
         session.user = admission.user
+        session.replication = self._replication
         self._session = session
         self._early = self._login.rest
         session.connection = self
@@ -204,24 +217,26 @@ class ClientLoginConnection(asyncio.Protocol):
         if is_new:
             line = "registered new auto-database: %s"
             self._runtime.log.client(session, pool).info(line, pool.database.name)
-        if pool.welcome is not None:
-            self._welcome(pool)
+        if self._replication is not None:
+            self._runtime.dispatcher.replenish(pool)  # its own server will welcome it
+        elif pool.welcome is not None:
+            self._welcome(pool, pool.welcome)
         elif pool.failure and not pool.has_usable_server:
             self.refuse(cached_failure(pool))
             self._runtime.dispatcher.try_again(pool)
         else:
             self._runtime.dispatcher.replenish(pool)
 
-    def _welcome(self, pool: Pool) -> None:
+    def _welcome(self, pool: Pool, welcome: Mapping[str, str]) -> None:
         """Say to the client what the server said to us, and hand the socket over."""
         session, runtime = self._session, self._runtime
-        welcome = pool.welcome
         assert session is not None
-        assert welcome is not None
+        is_usual = session.replication is None
         tracked = runtime.registry.tracked
         known = tracked.values_of(welcome)
         try:
-            reject_unreported(runtime.registry, session.parameters, known)
+            if is_usual:  # a replication client's wishes went to its server at the start
+                reject_unreported(runtime.registry, session.parameters, known)
         except ClientError as error:
             self.refuse(error)
             return
@@ -231,13 +246,14 @@ class ClientLoginConnection(asyncio.Protocol):
             "pgbouncer.version": PGBOUNCER_VERSION,
             **welcome,
             **dict(pool.rules.told),
+            **({} if is_usual else {"pgbouncer.pool_mode": PoolMode.SESSION.value}),
             **tracked.named(session.parameters),
         }
         runtime.doorway.leave(self)
         runtime.registry.remember_key(pool, session)
         pool.admit(session)
-        session.rewrites = pool.rules.statements is not None
-        session.names_pass = pool.rules.names_pass
+        session.rewrites = is_usual and pool.rules.statements is not None
+        session.names_pass = is_usual and pool.rules.names_pass
         connection = ClientConnection(session, pool, self._transport, runtime.dispatcher)
         self._transport.set_protocol(connection)
         self._transport.write(
@@ -272,8 +288,11 @@ class ClientLoginConnection(asyncio.Protocol):
 
     def go_on(self, server: ServerSession) -> None:
         """Welcome the client: a server has logged in."""
-        assert self._pool is not None
-        self._welcome(self._pool)
+        pool, dedication = self._pool, server.dedication
+        assert pool is not None
+        welcome = pool.welcome if dedication is None else dedication.welcome
+        assert welcome is not None
+        self._welcome(pool, welcome)
 
     def send_held(self, server: ServerSession) -> None:
         """Never called: a client in LOGIN is not linked."""
@@ -310,8 +329,12 @@ class ClientLoginConnection(asyncio.Protocol):
         self._transport.close()
 
     def login_timed_out(self) -> None:
-        """Close a client that has not logged in within client_login_timeout."""
-        self.refuse(LimitReached("client_login_timeout"))
+        """Close a client that has not logged in within client_login_timeout.
+
+        One that wants replication may wait for a server in LOGIN, for query_wait_timeout.
+        """
+        if self._session is None or self._session.replication is None:
+            self.refuse(LimitReached("client_login_timeout"))
 
     def _leave(self, reason: str) -> None:
         self._runtime.doorway.leave(self)
@@ -320,4 +343,6 @@ class ClientLoginConnection(asyncio.Protocol):
             return
         if session.state is ClientState.LOGIN:
             pool.remove_client(session)
+            if session.replication is not None:
+                self._runtime.dispatcher.forsake(session, pool)
             self._runtime.log.client_closed(session, pool, reason, self._runtime.clock())

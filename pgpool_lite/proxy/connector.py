@@ -21,7 +21,9 @@ from pgpool_lite.proxy.negotiation import Conversation, Negotiation
 from pgpool_lite.proxy.resolver import Resolver
 from pgpool_lite.proxy.server_connection import ServerConnection
 from pgpool_lite.proxy.sockets import channel_binding, own_address, tls_name
+from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.endpoint import Endpoint
+from pgpool_lite.session.replication import Dedication, ReplicationKind
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.server_login import ServerLogin
 from pgpool_lite.session.statements import ServerStatements
@@ -46,13 +48,15 @@ class Connector:
 
     # --- servers ---
 
-    def open_server(self, pool: Pool) -> None:
-        """Begin to open a server connection for a pool."""
+    def open_server(self, pool: Pool, dedicated_to: ClientSession | None = None) -> None:
+        """Begin to open a server connection for a pool, or for one replication client of it."""
         runtime = self._runtime
         now = runtime.clock()
         registry = runtime.registry
         books = ServerStatements(registry.statements)
         server = ServerSession(registry.next_id(), registry.tracked, books, now)
+        if dedicated_to is not None and dedicated_to.replication is not None:
+            server.dedication = Dedication(dedicated_to, dedicated_to.replication)
         server.connection = connection = ServerLoginConnection(runtime, pool, server)
         pool.add_server(server, now)
         self._spawn(self._open(pool, server, connection))
@@ -193,7 +197,7 @@ class ServerLoginConnection(Conversation):
         self._runtime = runtime
         self._pool = pool
         self._server = server
-        self._login = ServerLogin(runtime.registry.credentials_for(pool))
+        self._login = ServerLogin(runtime.registry.credentials_for(pool, server.dedication))
         self._transport: asyncio.Transport | None = None
         self.is_congested = False
         #: Done when the login is, or has failed.
@@ -255,7 +259,10 @@ class ServerLoginConnection(Conversation):
 
     def _hand_over(self, transport: asyncio.Transport) -> None:
         login, pool, server = self._login, self._pool, self._server
-        pool.welcome = login.parameters
+        if server.dedication is None:
+            pool.welcome = login.parameters
+        else:
+            server.dedication.welcome = login.parameters
         server.logged_in(
             login.cancel_key, self._runtime.registry.tracked.values_of(login.parameters)
         )
@@ -263,7 +270,7 @@ class ServerLoginConnection(Conversation):
         transport.set_protocol(connection)
         self._finish(None)
         connect_query = pool.database.settings.connect_query
-        if connect_query:
+        if connect_query and not speaks_no_sql(server):
             connection.relay(server.ask(connect_query, "connect query failed"))
         else:
             self._runtime.dispatcher.server_ready(server, pool)
@@ -301,6 +308,12 @@ class ServerLoginConnection(Conversation):
     def resume_reading(self) -> None:
         """Never called: a server in LOGIN is not linked."""
         raise AssertionError("a server in LOGIN is not linked")
+
+
+def speaks_no_sql(server: ServerSession) -> bool:
+    """Say whether a server serves physical replication: it belongs to no database."""
+    dedication = server.dedication
+    return dedication is not None and dedication.replication.kind is ReplicationKind.PHYSICAL
 
 
 class CancelCarrier(Conversation):

@@ -49,8 +49,8 @@ class Dispatcher:
         self.registry = registry
         self.clock = clock
         self.log = log
-        #: Opens a server connection for a pool; set by the runtime.
-        self.open_server: Callable[[Pool], None]
+        #: Opens a server connection for a pool, or for one replication client; set by the runtime.
+        self.open_server: Callable[[Pool, ClientSession | None], None]
         #: Called whenever a connection has ended: somebody may wait for the last one.
         self.on_change: Callable[[], None] = lambda: None
         #: Set while shutting down: no client may begin to wait any more.
@@ -139,7 +139,7 @@ class Dispatcher:
             return
         if step.reserve_for is not None:
             self.log.client(step.reserve_for, pool).warning("taking connection from reserve_pool")
-        self.open_server(pool)
+        self.open_server(pool, step.dedicated_to)
 
     def _room_is_made(self, pool: Pool) -> None:
         """Let another server be opened in place of one that is closed, here or where one lacks."""
@@ -156,16 +156,23 @@ class Dispatcher:
 
     def server_ready(self, server: ServerSession, pool: Pool) -> None:
         """Take in a server whose login (and connect_query) is done."""
-        now = self.clock()
-        next_client = pool.server_logged_in(server, now)
-        for client in list(pool.clients[ClientState.LOGIN]):
-            client.connection.go_on(server)
-        self.follow_up(server, pool, next_client)
+        if server.dedication is not None:
+            client = pool.dedicated_logged_in(server)
+            self.follow_up(server, pool, client)
+        else:
+            next_client = pool.server_logged_in(server, self.clock())
+            for client in list(pool.clients[ClientState.LOGIN]):
+                if client.replication is None:
+                    client.connection.go_on(server)
+            self.follow_up(server, pool, next_client)
         self.replenish(pool)
 
     def login_failed(self, server: ServerSession, pool: Pool, error: ServerError) -> None:
         """Give up an attempt to open a server; tell those who wait if PostgreSQL said no."""
         self.log.login_failed(server, pool, error)
+        if server.dedication is not None and isinstance(error, ServerRefusedLogin):
+            self._replication_refused(server, pool, error)
+            return
         self.log.server_closed(server, pool, error.message, self.clock())
         pool.login_failed(server, error.message)
         server.connection.close()
@@ -179,6 +186,26 @@ class Dispatcher:
                 client.connection.refuse(refusal)
         self._feed_starving(pool)
         self.on_change()
+
+    def _replication_refused(self, server: ServerSession, pool: Pool, error: ServerError) -> None:
+        """Give up a replication client that PostgreSQL refuses.
+
+        That says nothing about others: a role, or a line of pg_hba.conf, may be for them only.
+        """
+        assert server.dedication is not None
+        pool.remove_server(server)
+        self._close_socket(server, pool, "login failed")
+        refusal = LoginRejected(
+            "login failed", detail=f"PostgreSQL refuses replication: {error.message}"
+        )
+        server.dedication.client.connection.refuse(refusal)
+        self._room_is_made(pool)
+
+    def forsake(self, client: ClientSession, pool: Pool) -> None:
+        """Give up the server that is being opened for a replication client, which has left."""
+        for server in list(pool.servers[ServerState.LOGIN]):
+            if server.dedication is not None and server.dedication.client is client:
+                self.close_server(server, pool, ServerError("replication client disconnected"))
 
     # --- clients go ---
 

@@ -22,6 +22,7 @@ from pgpool_lite.errors import ConfigError, PgPoolLiteError, ServerError, Server
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.stats import COUNTER_NAMES, Averages
 from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.replication import Replication
 from pgpool_lite.session.server import ServerSession
 
 if TYPE_CHECKING:
@@ -137,13 +138,20 @@ class ConnectionLog:
         return _Prefixed(_prefix("S", server.id, pool, server.connection.address))
 
     def login_attempt(
-        self, session_id: int, database: str, user: str, address: tuple[str, int], tls: str
+        self,
+        session_id: int,
+        database: str,
+        user: str,
+        address: tuple[str, int],
+        tls: str,
+        replication: Replication | None = None,
     ) -> None:
         """Note that a client has named its database and user."""
         if self._settings().log_connections:
+            kind = "no" if replication is None else replication.kind.parameter
             LOGGER.info(
-                "C-0x%x: %s/%s@%s login attempt: db=%s user=%s tls=%s replication=no",
-                *(session_id, database, user, place(address), database, user, tls or "no"),
+                "C-0x%x: %s/%s@%s login attempt: db=%s user=%s tls=%s replication=%s",
+                *(session_id, database, user, place(address), database, user, tls or "no", kind),
             )
 
     def server_opened(self, server: ServerSession, pool: Pool, local: tuple[str, int]) -> None:

@@ -37,6 +37,7 @@ from pgpool_lite.wire import codes
 from pgpool_lite.wire.frontend import CancelKey
 
 if TYPE_CHECKING:
+    from pgpool_lite.session.replication import Replication
     from pgpool_lite.session.rewriter import Rewriter
     from pgpool_lite.session.server import ServerSession
 
@@ -73,6 +74,7 @@ class ClientSession:
         "parameters",
         "query_started_at",
         "raw_waits",
+        "replication",
         "requested_at",
         "rewriter",
         "rewrites",
@@ -99,6 +101,7 @@ class ClientSession:
         self.cancel_key = cancel_key
         self.user = ""  # as it logged in; the pool may belong to another, who it becomes
         self.connection: ClientSide
+        self.replication: Replication | None = None  # None for a usual client
         # --- the stream ---
         #: Start of a small message that has not arrived whole.
         self.tail = b""

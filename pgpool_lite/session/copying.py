@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 NOT: Final = 0
 OPEN: Final = 1  # it sent CopyInResponse, and neither end nor error since
 IN_DOUBT: Final = 2  # it may answer a Sync that we took off the list
+BOTH: Final = 3  # it sent CopyBothResponse: replication streams in both directions
 
 #: What the server does with an open segment's messages, as `ClientSession.skipping` has it.
 RUNS: Final = 0
@@ -73,6 +74,16 @@ def end(client: ClientSession) -> None:
     del owed[first : after + 1]
     if not (is_simple or owed[first:].strip(bytes([COPY_END]))):
         client.unsynced = True  # the segment's own Sync is among those that were ignored
+
+
+def end_both(client: ClientSession) -> None:
+    """Take off the CopyDone that ended a stream in both directions.
+
+    A server that shuts down completes the stream although its client has not ended it.
+    """
+    owed = client.owed
+    if owed[1:2] == bytes([COPY_END]):
+        del owed[1]
 
 
 def fail(client: ClientSession) -> bool:

@@ -41,7 +41,7 @@ INTEREST: Final = bytes(
 #: While a copy from the client is open, its CommandComplete matters whatever it says.
 INTEREST_IN_COPY: Final = interest_in(*(set(range(256)) - set(_PASSING)))
 #: By `ServerSession.copying`; in doubt every message tells.
-TABLES: Final = (INTEREST, INTEREST_IN_COPY, bytes([1]) * 256)
+TABLES: Final = (INTEREST, INTEREST_IN_COPY, bytes([1]) * 256, INTEREST_IN_COPY)
 #: What may come at any moment and answers nothing (documentation, "Asynchronous Operations").
 ASYNCHRONOUS: Final = interest_in(
     codes.NOTICE_RESPONSE, codes.NOTIFICATION_RESPONSE, codes.PARAMETER_STATUS

@@ -50,6 +50,7 @@ from pgpool_lite.session.interest import (
 from pgpool_lite.session.own_queries import OwnQueries
 from pgpool_lite.session.parameters import TrackedParameters, Values
 from pgpool_lite.session.refusals import explain_deallocate, explain_passed
+from pgpool_lite.session.replication import Dedication
 from pgpool_lite.session.statements import ServerStatements
 from pgpool_lite.session.states import ServerState
 from pgpool_lite.wire import codes
@@ -73,6 +74,7 @@ class ServerSession(OwnQueries):
         "connected_at",
         "connection",
         "copying",
+        "dedication",
         "endpoint",
         "forbids_blocks",
         "has_begun",
@@ -100,6 +102,7 @@ class ServerSession(OwnQueries):
         self.cancel_key = CancelKey(0, b"")
         self.connection: ServerSide
         self.endpoint: Endpoint | None = None  # where it leads, once that is chosen
+        self.dedication: Dedication | None = None  # to the replication client that has it alone
         self.tail = b""  # start of a message that must be whole, or of a header
         self.body_left = 0  # bytes still to come of a message whose head has been taken
         self.dropping = False  # that message came to nobody, so its rest goes to nobody
@@ -278,6 +281,8 @@ class ServerSession(OwnQueries):
         elif message_type == codes.COPY_IN_RESPONSE:
             copying.begin(client)
             self.copying = copying.OPEN
+        elif message_type == codes.COPY_BOTH_RESPONSE and self.dedication is not None:
+            self.copying = copying.BOTH
         elif message_type == codes.ERROR_RESPONSE:
             return self._fail(data[pos:after], client, is_first_answer)
         elif ANSWERED_BY[message_type]:
@@ -299,6 +304,9 @@ class ServerSession(OwnQueries):
             if self.copying == copying.OPEN:
                 self.copying = copying.NOT
                 copying.end(client)
+            elif self.copying == copying.BOTH:
+                self.copying = copying.NOT
+                copying.end_both(client)
         if owed and IS_IN_SEGMENT[owed[0]]:
             if rewriter is not None:
                 return b"" if rewriter.answered(message_type) else None
@@ -329,6 +337,8 @@ class ServerSession(OwnQueries):
                 self.copying = copying.IN_DOUBT
                 self.has_begun = bool(owed) and owed[0] == _QUERY
                 self.close_reason = "COPY failed while a Sync was in flight"
+        elif self.copying == copying.BOTH:
+            self.copying = copying.NOT
         elif is_in_segment:
             client.fail_segment()
         if rewriter is not None and better is None:

@@ -18,6 +18,7 @@ from pgpool_lite.proxy.dispatcher import Dispatcher
 from pgpool_lite.proxy.logs import ConnectionLog
 from pgpool_lite.proxy.server_connection import ServerConnection
 from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.replication import Dedication
 from pgpool_lite.session.rewriter import Rewriter
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.statements import ServerStatements
@@ -137,7 +138,7 @@ class World:
 
     def add_server(self, parameters: Mapping[str, str] = WELCOME) -> ServerConnection:
         """Bring a server in that has logged in; whoever waits gets it."""
-        self._open_server(self.pool, parameters)
+        self._open_server(self.pool, None, parameters)
         return self.finish_login()
 
     def finish_login(self) -> ServerConnection:
@@ -146,10 +147,17 @@ class World:
         self.dispatcher.server_ready(connection.session, connection.pool)
         return connection
 
-    def _open_server(self, pool: Pool, parameters: Mapping[str, str] = WELCOME) -> None:
+    def _open_server(
+        self,
+        pool: Pool,
+        dedicated_to: ClientSession | None = None,
+        parameters: Mapping[str, str] = WELCOME,
+    ) -> None:
         tracked = self.registry.tracked
         books = ServerStatements(self.registry.statements)
         server = ServerSession(self.registry.next_id(), tracked, books, self.clock())
+        if dedicated_to is not None and dedicated_to.replication is not None:
+            server.dedication = Dedication(dedicated_to, dedicated_to.replication)
         pool.add_server(server, self.clock())
         connection = ServerConnection(server, pool, FakeTransport(), self.dispatcher)
         server.logged_in(CancelKey(server.id, b"key?"), tracked.values_of(parameters))

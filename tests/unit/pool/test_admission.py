@@ -85,7 +85,6 @@ def test_without_a_database_the_user_names_it() -> None:
         ({"user": "ü" * (MAX_USER_NAME // 2 + 1)}, "username too long"),
         ({"database": "nope"}, "no such database: nope"),
         ({"work_mem": "1GB"}, "unsupported startup parameter: work_mem"),
-        ({"replication": "true"}, "unsupported startup parameter: replication"),
     ],
 )
 def test_promise_7_refusals_are_pgbouncers_words(parameters: dict[str, str], sentence: str) -> None:

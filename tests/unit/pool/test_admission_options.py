@@ -63,6 +63,20 @@ def test_untracked_options_can_be_dropped_on_demand(ignored: str) -> None:
     assert door.wishes(options="-c enable_seqscan=off -c timezone=UTC") == {"TimeZone": "UTC"}
 
 
+def test_a_replication_client_may_have_any_options() -> None:
+    options = "-c enable_seqscan=off nonsense"
+
+    assert Door().wishes(options=options, replication="database", TimeZone="UTC") == {
+        "TimeZone": "UTC"
+    }
+
+
+@pytest.mark.parametrize("value", ["no", "nonsense"])
+def test_a_client_that_wants_no_replication_is_a_usual_one(value: str) -> None:
+    with pytest.raises(LoginRejected):
+        Door().admit(options="-c enable_seqscan=off", replication=value)
+
+
 #: What C's isspace takes for a space, and pg_split_opts with it.
 SPACES = " \t\n\v\f\r"
 
