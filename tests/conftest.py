@@ -2,6 +2,7 @@
 
     PGPOOL_LITE_TEST_POSTGRES   system | embedded | auto (default): whose programs
     PGPOOL_LITE_TEST_LOOP       uvloop (default) | asyncio
+    PGPOOL_LITE_TEST_PGBOUNCER  path of the real PgBouncer, to compare with; or --pgbouncer PATH
 
 A test that takes neither `postgres` nor `make_pooler` starts no server.
 """
@@ -52,6 +53,14 @@ class MakePooler(Protocol):
         pool_mode: str = "transaction",
         **settings: object,
     ) -> Pooler: ...
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pgbouncer",
+        default=os.environ.get("PGPOOL_LITE_TEST_PGBOUNCER", ""),
+        help="the real PgBouncer, to compare with",
+    )
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -36,7 +36,7 @@ from pgpool_lite.session.statements import (
     StatementRegistry,
 )
 from pgpool_lite.wire import codes
-from pgpool_lite.wire.frontend import encode
+from pgpool_lite.wire.frontend import encode, text_and_types
 
 if TYPE_CHECKING:
     from pgpool_lite.session.client import ClientSession
@@ -59,6 +59,7 @@ _TOO_LARGE: Final = b"\0too large to keep"  # an unnamed text that was streamed
 _LENGTH: Final = Struct("!i")
 _STATEMENT: Final = ord("S")
 _UNNAMED: Final = b""
+_MALFORMED: Final = "failed to parse packet"
 
 
 class Renaming:
@@ -138,22 +139,22 @@ class Renaming:
         if after > len(data):
             return self._need_more("Describe or Close", data, pos, after, MAX_NAMES)
         name_start = pos + codes.HEADER_SIZE + 1
-        if after <= name_start or data.find(0, name_start, after) != after - 1:
-            name = "Describe" if message_type == codes.DESCRIBE else "Close"
-            raise ClientProtocolError(f"broken {name} packet")
+        name_end = data.find(0, name_start, after)
+        if after < name_start or (data[name_start - 1] == _STATEMENT and name_end < 0):
+            raise ClientProtocolError(_MALFORMED)
         if data[name_start - 1] != _STATEMENT:
             self._outstanding.entries.append(message_type)
             return KEEP
         if message_type == codes.CLOSE:
-            return self._close(data[name_start : after - 1], pos, after)
-        if name_start == after - 1:
+            return self._close(data[name_start:name_end], pos, after)
+        if name_start == name_end:
             return self._use_unnamed(codes.DESCRIBE, pos)
-        return self._use_named(codes.DESCRIBE, data, pos, name_start, after - 1)
+        return self._use_named(codes.DESCRIBE, data, pos, name_start, name_end)
 
     def _need_more(self, name: str, data: bytes, pos: int, after: int, limit: int) -> int:
         """Wait for more of a message, if that may help."""
         if after <= len(data):
-            raise ClientProtocolError(f"broken {name} packet")
+            raise ClientProtocolError(_MALFORMED)
         if len(data) - pos > limit:
             raise ClientProtocolError(f"{name} packet too large to be looked at", sqlstate="54000")
         return MORE
@@ -228,9 +229,7 @@ class Renaming:
             return self._parse_unnamed(data, pos, after, is_whole)
         if after > limit:
             return self._need_more("Parse", data, pos, after, MAX_PARSE)
-        name, key = data[name_start:name_end], data[name_end + 1 : after]
-        if data.find(0, name_end + 1, after) < 0:
-            raise ClientProtocolError("broken Parse packet")
+        name, key = data[name_start:name_end], text_and_types(data, name_end + 1, after)
         taken = self.book.names.get(name)
         if taken is not None and not self._outstanding.is_sure():
             return WAIT  # DEALLOCATE ALL may be in flight

@@ -14,6 +14,7 @@ from typing import Final
 from pgpool_lite.errors import ClientProtocolError
 from pgpool_lite.wire import codes
 
+_UINT16: Final = Struct("!H")
 _INT32: Final = Struct("!i")
 _UINT32: Final = Struct("!I")
 _STARTUP_HEAD: Final = Struct("!iI")  # length, then protocol version or request code
@@ -108,6 +109,19 @@ def decode_sasl_initial(body: bytes) -> tuple[str, bytes]:
     if size != len(body) - pos - 4:
         raise ClientProtocolError("malformed SASLInitialResponse: its length does not fit")
     return mechanism, body[pos + 4 :]
+
+
+def text_and_types(data: bytes, start: int, end: int) -> bytes:
+    """Return what a Parse says behind its name: query text, zero byte, parameter types.
+
+    `start`: where the text begins; `end`: where the message ends. Anything more is left out.
+    """
+    types = data.find(b"\0", start, end) + 1
+    if types and types + 2 <= end:
+        types_end = types + 2 + 4 * int(_UINT16.unpack_from(data, types)[0])
+        if types_end <= end:
+            return data[start:types_end]
+    raise ClientProtocolError("broken Parse packet")
 
 
 def read_string(data: bytes, pos: int, message: str) -> tuple[str, int]:
