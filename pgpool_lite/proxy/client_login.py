@@ -19,8 +19,8 @@ from pgpool_lite.errors import AlreadyTold, ClientError, ClientProtocolError, Li
 from pgpool_lite.pool.admission import Admission, Origin, reject_unreported
 from pgpool_lite.pool.peering import mark
 from pgpool_lite.pool.pool import Pool
-from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.dispatcher import cached_failure
+from pgpool_lite.proxy.guarded import client_connection_class
 from pgpool_lite.proxy.logs import LOGGER
 from pgpool_lite.proxy.sockets import (
     certificate_names,
@@ -254,7 +254,8 @@ class ClientLoginConnection(asyncio.Protocol):
         pool.admit(session)
         session.rewrites = is_usual and pool.rules.statements is not None
         session.names_pass = is_usual and pool.rules.names_pass
-        connection = ClientConnection(session, pool, self._transport, runtime.dispatcher)
+        make = client_connection_class(runtime.settings)
+        connection = make(session, pool, self._transport, runtime.dispatcher)
         self._transport.set_protocol(connection)
         self._transport.write(
             b"".join(

@@ -17,9 +17,9 @@ from pgpool_lite.pool.hosts import needs_look_up
 from pgpool_lite.pool.peering import with_all_hops
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.dialing import dial
+from pgpool_lite.proxy.guarded import server_connection_class
 from pgpool_lite.proxy.negotiation import Conversation, Negotiation
 from pgpool_lite.proxy.resolver import Resolver
-from pgpool_lite.proxy.server_connection import ServerConnection
 from pgpool_lite.proxy.sockets import channel_binding, own_address, tls_name
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.endpoint import Endpoint
@@ -70,7 +70,9 @@ class Connector:
                 await self._connect(pool, server, connection)
                 await connection.finished
         except TimeoutError:
-            self._fail(pool, server, ServerLoginFailed("connect timeout"))
+            # PgBouncer's words: the first for who answers and then falls silent.
+            sentence = "connect timeout" if connection.is_connected else "connect failed"
+            self._fail(pool, server, ServerLoginFailed(sentence))
         except ServerError as error:
             self._fail(pool, server, error)
 
@@ -213,6 +215,11 @@ class ServerLoginConnection(Conversation):
         return settings.host or "unix", settings.port
 
     @property
+    def is_connected(self) -> bool:
+        """There has been a connection: it is, or was, somebody there."""
+        return self._transport is not None
+
+    @property
     def own_address(self) -> tuple[str, int]:
         """Host and port of our end, unknown while there is no connection."""
         return own_address(self._transport) if self._transport is not None else ("", 0)
@@ -266,7 +273,8 @@ class ServerLoginConnection(Conversation):
         server.logged_in(
             login.cancel_key, self._runtime.registry.tracked.values_of(login.parameters)
         )
-        connection = ServerConnection(server, pool, transport, self._runtime.dispatcher)
+        make = server_connection_class(self._runtime.settings)
+        connection = make(server, pool, transport, self._runtime.dispatcher)
         transport.set_protocol(connection)
         self._finish(None)
         connect_query = pool.database.settings.connect_query
