@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -250,6 +251,26 @@ async def test_a_deallocate_with_much_behind_it_passes_as_it_is(
     await client.send(Parse(sql), run(""))
     assert await client.until_ready() == ["1", "2", unknown("mine"), "Z I"]
     assert await row(client, "mine") == "1"
+
+
+async def test_psycopg_may_evict_its_statements_by_deallocate(
+    make_pooler: MakePooler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With a libpq from before version 17 it has no other way.
+    monkeypatch.setattr("psycopg._connection_base._HAS_SEND_CLOSE", False)
+    pooler = await make_pooler(pool_size=3, sql_prepared_statements="track")
+    connections = [
+        await psycopg.AsyncConnection.connect(pooler.dsn, prepare_threshold=0) for _ in range(10)
+    ]
+    for connection in connections:
+        connection.prepared_max = 3
+    for number in range(20):
+        for connection in connections:
+            async with connection.transaction():
+                cursor = await connection.execute(f"SELECT {number}, %s::int", (number,))
+                assert await cursor.fetchone() == (number, number)
+    for connection in connections:
+        await connection.close()
 
 
 # PREPARE and EXECUTE

@@ -303,6 +303,31 @@ async def test_a_client_may_have_10000_names_and_is_told_at_the_next(
     assert await client.until_ready() == ["3", "1", "Z I"]
 
 
+async def test_a_client_that_prepares_and_closes_without_end_costs_no_more_than_its_servers_keep(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    pooler = await make_pooler(pool_size=1, max_prepared_statements=10)
+    client = await connect(pooler)
+    for start in range(0, 5000, 500):
+        names = [f"s{number}" for number in range(start, start + 500)]
+        await client.send(
+            *(Parse(f"SELECT {name[1:]}", name) + CloseStatement(name) for name in names), Sync()
+        )
+        assert await client.until_ready() == ["1", "3"] * 500 + ["Z I"]
+        assert len(pooler.runtime.registry.statements) == 10
+
+
+async def test_the_texts_of_one_client_have_a_bound(pooler: Pooler, connect: Connect) -> None:
+    client = await connect(pooler)
+    for number in range(20):
+        await client.send(Parse(f"SELECT {number} --" + "x" * 4_000_000, f"s{number}"), Sync())
+        answer = await client.until_ready()
+        if answer != ["1", "Z I"]:
+            break
+    assert answer == ["E ERROR 53400 too many prepared statements", "Z I"]
+    assert number == 16  # sixteen times four megabytes are 64, less than 64 MiB
+
+
 # Those who leave
 
 

@@ -98,6 +98,20 @@ async def test_a_row_of_200_megabytes_streams_through(
     assert process.peak_memory_kb - before < MAY_GROW_KB
 
 
+async def test_the_values_of_a_bind_of_50_megabytes_stream_to_a_server_that_lacks_its_statement(
+    process: PoolerProcess, connect: Connect
+) -> None:
+    client, other = await connect(process), await connect(process)
+    await client.send(Parse("SELECT length($1)", "a", 25), Sync())
+    assert await client.until_ready() == ["1", "Z I"]
+    await other.query("DEALLOCATE ALL")  # frees the server of what the client has prepared
+    before_kb = process.peak_memory_kb
+    value = "x" * MEGABYTE * 50
+    await client.send(Bind(value, statement="a"), Execute(), Sync())
+    assert await client.until_ready() == ["2", f"D {50 * MEGABYTE}", "C SELECT 1", "Z I"]
+    assert process.peak_memory_kb - before_kb < MAY_GROW_KB
+
+
 async def test_a_query_of_50_megabytes_streams_through(
     process: PoolerProcess, client: WireClient
 ) -> None:
