@@ -40,6 +40,7 @@ class Statement:
     def __init__(self, key: bytes, name: bytes) -> None:
         """Note the body of the Parse behind its name, and the name for servers."""
         #: Query text, zero byte, parameter types: what a Parse says behind the statement's name.
+        #: Empty for a stray, which is on one server only to be closed there: nobody shares it.
         self.key = key
         #: What servers know it by; renewed when a migration has made its plans stale.
         self.name = name
@@ -101,7 +102,8 @@ class StatementRegistry:
 
     def keep(self, statement: Statement) -> None:
         """Reverse `drop_unused`: somebody has the statement after all."""
-        self._by_key.setdefault(statement.key, statement)
+        if statement.key:
+            self._by_key.setdefault(statement.key, statement)
 
     def _next_name(self) -> bytes:
         self._last_number += 1

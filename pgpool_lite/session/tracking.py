@@ -249,7 +249,7 @@ class TrackingRenaming(Renaming):
 
         def undo(is_failing: bool) -> None:
             if statement is not None:
-                server_book.add(Statement(b"", name))  # what was made for it is closed in time
+                server_book.add(Statement(b"", name))  # a stray: what was made for it
                 if name not in book.names:
                     book.add(name, statement)
 

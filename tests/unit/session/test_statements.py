@@ -145,6 +145,17 @@ def test_a_closed_server_has_nothing() -> None:
     assert (len(books.server.held), len(books.registry)) == (0, 0)
 
 
+def test_a_stray_is_on_its_server_only() -> None:
+    books = Books()
+    stray = Statement(b"", b"mine")
+    books.server.add(stray)
+    name = books.server.remove(stray)
+    assert name == b"mine"
+    books.server.put_back(stray, name)
+    assert books.server.oldest() is stray
+    assert books.registry.statements() == []
+
+
 def test_what_is_put_back_is_counted_again() -> None:
     books = Books()
     statement = books.statement()
