@@ -80,7 +80,23 @@ class ClientProtocolError(ClientError):
 
 
 class LoginRejected(ClientError):
-    """A client may not come in: unknown, unproven, or not wanted now."""
+    """A client may not come in: unknown, unproven, or not wanted now.
+
+    `remark` is for the log only: what an operator must know and a stranger must not.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sqlstate: str | None = None,
+        detail: str = "",
+        hint: str = "",
+        remark: str = "",
+    ) -> None:
+        """Keep the sentence for the client, and that for the log."""
+        super().__init__(message, sqlstate=sqlstate, detail=detail, hint=hint)
+        self.remark = remark
 
 
 class LimitReached(ClientError):

@@ -7,8 +7,11 @@ load.py       the whole of it: `load(path)`, `config_for_url(url)`, `Config`
 ├── databases.py  [databases], [users], [peers]
 ├── url.py        postgresql:// to a database
 ├── userlist.py   auth_file
+├── hba.py        auth_hba_file
+│   └── ident.py      auth_ident_file
 └── effect.py     what is read and shown but does nothing yet
 values.py and table.py: the kinds of values, and how a dataclass is a table of keys
+words.py: how lines of auth_hba_file and auth_ident_file are cut
 """
 
 from pgpool_lite.config.assign import (
@@ -22,6 +25,7 @@ from pgpool_lite.config.assign import (
 )
 from pgpool_lite.config.databases import DatabaseSettings, PeerSettings, UserSettings
 from pgpool_lite.config.effect import NOT_IN_EFFECT, settings_without_effect
+from pgpool_lite.config.hba import Arrival, HbaMethod, HbaRule
 from pgpool_lite.config.load import Config, config_for_url, load
 from pgpool_lite.config.settings import Settings
 from pgpool_lite.config.url import parse_url
@@ -38,10 +42,13 @@ from pgpool_lite.config.values import (
 
 __all__ = [
     "NOT_IN_EFFECT",
+    "Arrival",
     "AuthType",
     "Config",
     "ConfigRow",
     "DatabaseSettings",
+    "HbaMethod",
+    "HbaRule",
     "LoadBalanceHosts",
     "PeerSettings",
     "PoolMode",

@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from pgpool_lite.config.ini import Located
 from pgpool_lite.config.table import Setting, setting, table_of, unknown
 from pgpool_lite.config.values import (
-    AUTH_DBNAME,
     LOAD_BALANCE_HOSTS,
     POOL_MODE,
     PREPARED_STATEMENTS,
@@ -73,9 +72,8 @@ class DatabaseSettings:
     )
     auth_user: str | None = setting(None, _OPTIONAL_TEXT, doc="User who runs auth_query.")
     auth_query: str | None = setting(None, _OPTIONAL_TEXT, doc="Query that finds a secret.")
-    auth_dbname: str | None = setting(
-        None, unset_at(AUTH_DBNAME), doc="Database that auth_query runs in."
-    )
+    # PgBouncer lets the reserved one pass here, and refuses the clients instead.
+    auth_dbname: str | None = setting(None, _OPTIONAL_TEXT, doc="Database that auth_query runs in.")
     pool_size: int | None = setting(None, _SIZE, doc="Servers one pool may have.")
     min_pool_size: int | None = setting(None, _SIZE, doc="Servers a pool keeps open.")
     reserve_pool_size: int | None = setting(None, _SIZE, doc="Servers a pool may have on top.")

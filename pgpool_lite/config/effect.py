@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pgpool_lite.config.databases import DatabaseSettings
 from pgpool_lite.config.settings import Settings
 from pgpool_lite.config.table import table_of
 
 _DH = "TLS 1.2 is offered with elliptic curves only"
-_AUTH_QUERY = "secrets come from auth_file only"
 _AUTH_METHOD = "the auth_type it belongs to is not supported"
 _BUFFERS = "asyncio sizes its own buffers"
 _DNS = "host names are looked up by the operating system, which tells of no zones"
@@ -21,25 +19,13 @@ _WINDOWS = "there is no Windows service"
 
 # Key, and why it does nothing.
 NOT_IN_EFFECT: Mapping[str, str] = {
-    "auth_dbname": _AUTH_QUERY,
-    "auth_hba_file": _AUTH_METHOD,
-    "auth_ident_file": _AUTH_METHOD,
     "auth_ldap_options": _AUTH_METHOD,
-    "auth_query": _AUTH_QUERY,
-    "auth_user": _AUTH_QUERY,
     "client_tls_dheparams": _DH,
     "dns_zone_check_period": _DNS,
     "job_name": _WINDOWS,
     "pkt_buf": _BUFFERS,
     "resolv_conf": "host names are looked up as the operating system is configured to",
     "sbuf_loopcnt": _BUFFERS,
-}
-
-# The same for keys of a [databases] entry.
-NOT_IN_EFFECT_PER_DATABASE: Mapping[str, str] = {
-    "auth_dbname": _AUTH_QUERY,
-    "auth_query": _AUTH_QUERY,
-    "auth_user": _AUTH_QUERY,
 }
 
 
@@ -50,13 +36,4 @@ def settings_without_effect(settings: Settings) -> list[str]:
         f"{key} does nothing: {reason}"
         for key, reason in NOT_IN_EFFECT.items()
         if getattr(settings, key) != table[key].default
-    ]
-
-
-def database_keys_without_effect(database: DatabaseSettings) -> list[str]:
-    """Return a sentence for each key of the database that is set to no effect."""
-    return [
-        f"database {database.name}: {key} does nothing: {reason}"
-        for key, reason in NOT_IN_EFFECT_PER_DATABASE.items()
-        if getattr(database, key) is not None
     ]

@@ -22,17 +22,20 @@ from pgpool_lite.config.databases import (
     parse_user,
 )
 from pgpool_lite.config.effect import (
-    database_keys_without_effect,
     settings_without_effect,
 )
+from pgpool_lite.config.hba import HbaRules, read_hba
+from pgpool_lite.config.ident import read_ident
 from pgpool_lite.config.ini import Located, Section, read_ini
 from pgpool_lite.config.settings import Settings
 from pgpool_lite.config.url import parse_url
 from pgpool_lite.config.userlist import read_userlist
+from pgpool_lite.config.values import AuthType
 from pgpool_lite.errors import ConfigError
 
 MAIN_SECTION = "pgbouncer"
 SECTIONS = ("databases", "users", "peers", MAIN_SECTION)
+NO_OVERRIDES: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,8 @@ class Config:
     peers: Mapping[int, PeerSettings] = field(default_factory=dict)
     # auth_file: plain passwords, md5 hashes or SCRAM secrets by user.
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    # auth_hba_file with its auth_ident_file, read where auth_type is hba.
+    hba: HbaRules = field(default_factory=HbaRules)
     # The file it was read from.
     path: Path | None = None
     # What start-up should tell, one sentence each.
@@ -60,19 +65,23 @@ class Config:
         return self.fallback.named(name) if self.fallback else None
 
 
-def load(path: Path) -> Config:
-    """Read the file, its includes and its auth_file; ConfigError says where something is wrong."""
+def load(path: Path, overrides: Mapping[str, object] = NO_OVERRIDES) -> Config:
+    """Read the file, its includes, and the files that say who may come in.
+
+    `overrides` are settings that win over the file's. ConfigError says where something is wrong.
+    """
     sections = read_ini(path)
     _refuse_unknown_sections(sections, path)
     settings, unknown_keys = parse_settings(_main_entries(sections))
+    settings = with_keywords(settings, overrides)
+    hba = _read_hba(settings)
     databases = {
         name: parse_database(entry) for name, entry in _entries(sections, "databases").items()
     }
     users = {name: parse_user(entry) for name, entry in _entries(sections, "users").items()}
     peers = [parse_peer(entry) for entry in _entries(sections, "peers").values()]
     warnings = [*_forgotten_settings(sections), *unknown_keys, *settings_without_effect(settings)]
-    for database in databases.values():
-        warnings += database_keys_without_effect(database)
+    warnings += hba.warnings
     return Config(
         settings=replace(settings, conffile=settings.conffile or str(path)),
         fallback=databases.pop(FALLBACK, None),
@@ -80,6 +89,7 @@ def load(path: Path) -> Config:
         users=users,
         peers={peer.peer_id: peer for peer in peers},
         secrets=read_userlist(Path(settings.auth_file)) if settings.auth_file else {},
+        hba=hba,
         path=path,
         warnings=tuple(warnings),
     )
@@ -108,8 +118,20 @@ def config_for_url(url: str, /, **settings: object) -> Config:
         databases={database.name: database},
         fallback=replace(database, name=FALLBACK, dbname=""),
         secrets={user: password} if password else {},
+        hba=_read_hba(chosen),
         warnings=(*url_warnings, *settings_without_effect(chosen)),
     )
+
+
+def _read_hba(settings: Settings) -> HbaRules:
+    """Return the rules of auth_type hba; none for any other, whose files are not looked at."""
+    if settings.auth_type is not AuthType.HBA:
+        return HbaRules()
+    if not settings.auth_hba_file:
+        raise ConfigError("auth_type hba needs it", key="auth_hba_file")
+    ident_file = settings.auth_ident_file
+    maps = read_ident(Path(ident_file)) if ident_file else {}
+    return read_hba(Path(settings.auth_hba_file), maps)
 
 
 def _refuse_unknown_sections(sections: list[Section], path: Path) -> None:

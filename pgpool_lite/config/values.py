@@ -39,13 +39,16 @@ class AuthType(StrEnum):
     PAM = "pam"
 
 
-# The methods this version can carry out. The others are refused at start-up: letting clients in
-# by another method than the one written down would be a hole, not a missing feature.
+# The methods that can be carried out; ldap and pam ask services of others. Those are refused at
+# start-up: letting clients in by another method than the one written down would be a hole, not a
+# missing feature.
 SUPPORTED_AUTH_TYPES = (
     AuthType.TRUST,
     AuthType.PLAIN,
     AuthType.MD5,
     AuthType.SCRAM_SHA_256,
+    AuthType.CERT,
+    AuthType.HBA,
     AuthType.ANY,
 )
 

@@ -1,38 +1,46 @@
 """May this client come in, and what must it prove? PgBouncer's order of questions, and its words.
 
-Called once per client, with its StartupMessage. Refusals are `LoginRejected` (or `LimitReached`);
-the answer is an `Admission`: the database, the session parameters the client wishes for, and the
-challenge it must meet. Users that do not exist are challenged like all others, with a secret that
-nothing fits, so that nobody can find out who exists.
+Called once per client, with its StartupMessage. Refusals are `LoginRejected` (or `LimitReached`).
+The answer is an `Admission`: the database, the session parameters the client wishes for, and the
+challenge it must meet. Where the user stands in no file it is a `Question` instead: whoever drives
+the login asks PostgreSQL (auth_query) and calls `resume` with what it found.
+
+What a client may know before it has proved who it is: nothing. A database that is not there, or
+that is disabled, is told afterwards, by `let_in`; users that do not exist are challenged like all
+others (`challenges`).
 """
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pgpool_lite.config import AuthType, Settings
-from pgpool_lite.errors import ClientError, LimitReached, LoginRejected
+from pgpool_lite.config import Arrival, AuthType, DatabaseSettings, HbaMethod, HbaRule
+from pgpool_lite.errors import LimitReached, LoginRejected
+from pgpool_lite.pool.challenges import Challenges
 from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.registry import CONSOLE, Registry
-from pgpool_lite.session.client_login import Challenge, Method
+from pgpool_lite.pool.wishes import read_wishes
+from pgpool_lite.session.auth_query import FoundUser
+from pgpool_lite.session.client_login import Challenge
 from pgpool_lite.session.parameters import Values
-from pgpool_lite.session.replication import Replication
+from pgpool_lite.session.replication import Replication, ReplicationKind
 from pgpool_lite.wire.frontend import StartupMessage
 from pgpool_lite.wire.passwords import SecretKind, classify_secret
-from pgpool_lite.wire.scram import ScramKeys, ScramSecret, derive_salt
+from pgpool_lite.wire.scram import ScramKeys
 
 #: PgBouncer's MAX_USERNAME.
 MAX_USER_NAME: Final = 127
 
-#: What C's isspace() takes for a blank.
-_BLANKS: Final = " \t\n\v\f\r"
-
-_BAD_OPTIONS: Final = (
-    "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed"
-)
+#: auth_type, and the method of an HBA rule that means the same. `any` and `hba` have none.
+_METHODS: Final = {
+    AuthType.TRUST: HbaMethod.TRUST,
+    AuthType.PLAIN: HbaMethod.PASSWORD,
+    AuthType.MD5: HbaMethod.MD5,
+    AuthType.SCRAM_SHA_256: HbaMethod.SCRAM_SHA_256,
+    AuthType.CERT: HbaMethod.CERT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,41 @@ class Origin:
     certificate_name: str = ""
     #: DNS names in the same certificate's subjectAltName.
     certificate_alternatives: tuple[str, ...] = ()
+    #: The system's number of the user whose process is at the other end of a Unix socket.
+    system_user_id: int | None = None
+
+    @property
+    def host(self) -> str | None:
+        """Its IP address, None on a Unix socket."""
+        return None if self.address[0] == "unix" else self.address[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """Somebody who wants in, before anything is known of the user."""
+
+    user: str
+    database: Database
+    origin: Origin
+    #: Tracked parameters that the client asked for.
+    wishes: Values
+    application_name: str
+    #: There is no such database, which only those hear who have proved who they are.
+    refusal: LoginRejected | None = None
+    #: It wants physical replication, for which an HBA file has rules of their own.
+    is_replica: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What PostgreSQL must be asked before a client can be challenged."""
+
+    applicant: Applicant
+    #: Where to ask, auth_dbname, and as whom.
+    database: Database
+    auth_user: str
+    #: auth_query; its parameter is the applicant's user.
+    sql: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,44 +107,213 @@ class Admission:
     application_name: str
     #: The console may be looked at only, not commanded.
     is_stats_user: bool = False
+    #: What the client is told when it has proved itself: that there is no such database.
+    refusal: LoginRejected | None = None
+    #: In no file, and not to be looked up elsewhere: for the log, no client is told so.
+    is_unknown_user: bool = False
 
 
 class Doorkeeper:
-    """Admits clients; keeps what is costly to derive from secrets. Owned by the runtime."""
+    """Admits clients. Owned by the runtime."""
 
-    def __init__(self, registry: Registry) -> None:
-        """Admit to the databases of `registry`."""
+    def __init__(
+        self, registry: Registry, name_system_user: Callable[[int], str] = lambda user_id: ""
+    ) -> None:
+        """Admit to the databases of `registry`; `name_system_user` knows the system's users."""
         self._registry = registry
-        # Fixed for the life of the process: salts of made-up secrets must not change.
-        self._process_key = secrets.token_bytes(32)
-        self._derived: dict[tuple[str, str, int], ScramSecret] = {}
+        self._name_system_user = name_system_user
+        self._challenges = Challenges()
 
-    def admit(self, startup: StartupMessage, origin: Origin, now: float) -> Admission:
+    # --- before the proof ---
+
+    def admit(self, startup: StartupMessage, origin: Origin, now: float) -> Admission | Question:
         """Answer whether a client may come in; raises LoginRejected or LimitReached if not."""
+        applicant = self._meet(startup, origin, now)
+        user, database = applicant.user, applicant.database
+        if database is self._registry.console and user == CONSOLE and origin.is_own_user:
+            # PgBouncer's way in for whoever started it: no list of users, no password.
+            return self._admission(applicant, user, self._challenges.trust(user))
         settings = self._registry.config.settings
-        wishes, application_name = self._read_parameters(startup, settings, origin.address)
+        if settings.auth_type is AuthType.ANY:
+            return self._admit_anybody(applicant)
+        is_known = self._registry.secrets.listed(user) is not None
+        auth_user = database.settings.auth_user or settings.auth_user
+        if auth_user and not (is_known or applicant.refusal):
+            sql = database.settings.auth_query or settings.auth_query
+            return Question(applicant, self._auth_database(database, now), auth_user, sql)
+        return self._challenge(applicant, user, is_known=is_known)
+
+    def resume(self, question: Question, found: FoundUser | None) -> Admission:
+        """Go on with what PostgreSQL said of the user; None is PgBouncer's "no such user".
+
+        The name that auth_query returned is the user's from now on, as in PgBouncer.
+        """
+        if found is None:
+            raise LoginRejected("no such user")
+        applicant = question.applicant
+        name = applicant.database.name
+        self._registry.secrets.remember_found(name, found.name, found.secret)
+        return self._challenge(applicant, found.name, is_known=True)
+
+    def _meet(self, startup: StartupMessage, origin: Origin, now: float) -> Applicant:
+        """Read who wants in, and where to."""
+        registry = self._registry
+        wishes, application_name = read_wishes(
+            startup, registry.config.settings, registry.tracked, origin.address
+        )
         user = startup.parameters.get("user", "")
         if not user:
             raise LoginRejected("no username supplied")
         if len(user.encode("utf-8", "surrogateescape")) > MAX_USER_NAME:
             raise LoginRejected("username too long")
         name = startup.parameters.get("database") or user
-        if name == CONSOLE and user == CONSOLE and origin.is_own_user:
-            # PgBouncer's way in for whoever started it: no list of users, no password.
-            challenge = Challenge(Method.TRUST, user)
-            return Admission(
-                user, self._registry.console, True, challenge, wishes, application_name
-            )
-        if name == CONSOLE:
-            return self._admit_to_console(user, settings, wishes, application_name)
-        database = self._registry.find_database(name, now)
-        if settings.auth_type is AuthType.ANY:
+        database, refusal = registry.console, None
+        if name != CONSOLE:
+            try:
+                database = registry.find_database(name, now)
+            except LoginRejected as error:
+                database, refusal = Database(DatabaseSettings(name=name), now), error
+        self._check_room(database, user, origin)
+        replication = Replication.asked_for(startup.parameters)
+        is_replica = replication is not None and replication.kind is ReplicationKind.PHYSICAL
+        return Applicant(user, database, origin, wishes, application_name, refusal, is_replica)
+
+    def _check_room(self, database: Database, user: str, origin: Origin) -> None:
+        """Raise LimitReached if there is no room; those who command the console need none."""
+        settings = self._registry.config.settings
+        if database is self._registry.console:
+            if user in settings.admin_users or origin.is_own_user:
+                return
+        elif settings.auth_type is AuthType.ANY:
             user = database.settings.user or user  # who it says it is counts for nothing
         self.check_limits(database, user)
+
+    def _auth_database(self, own: Database, now: float) -> Database:
+        """Return the database in which auth_query runs for a client of `own`."""
+        name = own.settings.auth_dbname or self._registry.config.settings.auth_dbname or own.name
+        if name == CONSOLE:
+            remark = f'cannot use the reserved "{name}" database as an auth_dbname'
+            raise LoginRejected("bouncer config error", remark=remark)
+        try:
+            database = self._registry.find_database(name, now)
+        except LoginRejected:
+            remark = f'authentication database "{name}" is not configured.'
+            raise LoginRejected("bouncer config error", remark=remark) from None
         if database.is_disabled:
-            raise LoginRejected(f'database "{name}" is disabled')
-        challenge = self._challenge(user, settings, database)
-        return Admission(user, database, False, challenge, wishes, application_name)
+            raise LoginRejected(f'authentication database "{name}" is disabled')
+        return database
+
+    def _admit_anybody(self, applicant: Applicant) -> Admission:
+        """Admit by auth_type any: who the client says it is counts for nothing."""
+        self._check_console(applicant, applicant.user)
+        database = applicant.database
+        if database is not self._registry.console and not database.settings.user:
+            raise LoginRejected(
+                "bouncer config error",
+                detail="auth_type any ignores who the client is, so the database needs user=.",
+                remark="auth_type=any requires forced user",
+            )
+        user = database.settings.user or applicant.user
+        return self._admission(applicant, user, self._challenges.trust(user))
+
+    def _challenge(self, applicant: Applicant, user: str, *, is_known: bool) -> Admission:
+        """Find the method for this user, and what it asks for."""
+        self._check_console(applicant, user)
+        method, rule = self._method(applicant, user)
+        if method is HbaMethod.REJECT:
+            raise LoginRejected("login rejected")
+        if method is HbaMethod.TRUST:
+            if not is_known:
+                raise LoginRejected('"trust" authentication failed')
+            challenge = self._challenges.trust(user)
+        elif method is HbaMethod.PEER:
+            self._check_peer(applicant.origin, user, rule, is_known=is_known)
+            challenge = self._challenges.trust(user)
+        elif method is HbaMethod.CERT:
+            self._check_certificate(applicant.origin, user, rule, is_known=is_known)
+            challenge = self._challenges.trust(user)
+        else:
+            registry = self._registry
+            iterations = registry.config.settings.scram_iterations
+            challenge = self._challenges.make(
+                method, applicant.database.name, user, registry.secrets, iterations
+            )
+        return self._admission(applicant, user, challenge, is_known=is_known)
+
+    def _method(self, applicant: Applicant, user: str) -> tuple[HbaMethod, HbaRule | None]:
+        """Return how this user must prove itself, and the rule of the HBA file that says so."""
+        config = self._registry.config
+        if config.settings.auth_type is not AuthType.HBA:
+            return _METHODS[config.settings.auth_type], None
+        origin, name = applicant.origin, applicant.database.name
+        arrival = Arrival(name, user, origin.host, origin.is_encrypted, applicant.is_replica)
+        rule = config.hba.find(arrival)
+        if rule is None:
+            raise LoginRejected("no authentication method is found")
+        return rule.method, rule
+
+    def _check_peer(
+        self, origin: Origin, user: str, rule: HbaRule | None, *, is_known: bool
+    ) -> None:
+        """Raise LoginRejected unless the system says that the client's process may be this user."""
+        name = ""
+        if origin.system_user_id is not None:
+            name = self._name_system_user(origin.system_user_id)
+        names = (name,) if name else ()
+        if not _may_be(names, user, rule) or not is_known:
+            remark = f"ident map {rule.map.name} cannot be matched" if rule and rule.map else ""
+            raise LoginRejected("unix socket login rejected", remark=remark)
+
+    def _check_certificate(
+        self, origin: Origin, user: str, rule: HbaRule | None, *, is_known: bool
+    ) -> None:
+        """Raise LoginRejected unless the client's certificate is that of this user."""
+        names = (origin.certificate_name, *origin.certificate_alternatives)
+        names = tuple(name for name in names if name)
+        if _may_be(names, user, rule) and is_known:
+            return
+        if not origin.is_encrypted:
+            remark = "TLS connection required"
+        elif not names:
+            remark = "TLS client certificate required"
+        elif rule is not None and rule.map is not None:
+            remark = f"ident map: {rule.map.name} does not have a match"
+        else:
+            remark = "TLS certificate name mismatch"
+        raise LoginRejected("certificate authentication failed", remark=remark)
+
+    # --- the console ---
+
+    def _check_console(self, applicant: Applicant, user: str) -> None:
+        """Raise LoginRejected for who may not even look at the console."""
+        settings = self._registry.config.settings
+        if applicant.database is not self._registry.console:
+            return
+        if user not in settings.admin_users and user not in settings.stats_users:
+            raise LoginRejected(
+                "not allowed",
+                detail=f'User "{user}" is in neither admin_users nor stats_users.',
+            )
+
+    def _admission(
+        self, applicant: Applicant, user: str, challenge: Challenge, *, is_known: bool = True
+    ) -> Admission:
+        """Put together what has been decided."""
+        is_console = applicant.database is self._registry.console
+        is_admin = user in self._registry.config.settings.admin_users
+        return Admission(
+            user,
+            applicant.database,
+            is_console,
+            challenge,
+            applicant.wishes,
+            applicant.application_name,
+            is_stats_user=is_console and not (is_admin or user == CONSOLE),
+            refusal=applicant.refusal,
+            is_unknown_user=not is_known,
+        )
+
+    # --- after the proof ---
 
     def remember_proof(self, admission: Admission, client_key: bytes) -> None:
         """Keep the key that a SCRAM login revealed: with it we log in to servers as that user.
@@ -109,25 +321,21 @@ class Doorkeeper:
         Only where the stored secret is PostgreSQL's own: a key against a secret that we derived
         from a plain password fits no server.
         """
-        stored = self._registry.config.secrets.get(admission.user, "")
+        known, database = self._registry.secrets, admission.database.name
+        stored = known.of(database, admission.user) or ""
         secret = admission.challenge.scram_secret
         if secret is not None and classify_secret(stored) is SecretKind.SCRAM_SHA_256:
-            self._registry.scram_keys[admission.user] = ScramKeys(client_key, secret.server_key)
+            keys = ScramKeys(client_key, secret.server_key)
+            known.remember_keys(database, admission.user, keys)
 
-    def _admit_to_console(
-        self, user: str, settings: Settings, wishes: Values, application_name: str
-    ) -> Admission:
-        is_admin = user in settings.admin_users
-        if not is_admin and user not in settings.stats_users:
-            raise LoginRejected(
-                "not allowed",
-                detail=f'User "{user}" is in neither admin_users nor stats_users.',
-            )
-        console = self._registry.console
-        if not is_admin:
-            self.check_limits(console, user)
-        challenge = self._challenge(user, settings, console)
-        return Admission(user, console, True, challenge, wishes, application_name, not is_admin)
+    def let_in(self, admission: Admission) -> None:
+        """Raise LoginRejected or LimitReached for what a client hears only after its proof."""
+        if admission.refusal is not None:
+            raise admission.refusal
+        if admission.database.is_disabled:
+            raise LoginRejected(f'database "{admission.database.name}" is disabled')
+        if not admission.is_console or admission.is_stats_user:
+            self.check_limits(admission.database, admission.user)
 
     def check_limits(self, database: Database, user: str) -> None:
         """Raise LimitReached if there is no room for one more client of `user` in `database`.
@@ -151,124 +359,9 @@ class Doorkeeper:
         if 0 < limit <= census.clients_of(user):
             raise LimitReached("client connections exceeded (max_user_client_connections)")
 
-    # --- start-up parameters ---
 
-    def _read_parameters(
-        self, startup: StartupMessage, settings: Settings, address: tuple[str, int]
-    ) -> tuple[Values, str]:
-        """Return the tracked parameters a client asks for, and its application_name."""
-        tracked = self._registry.tracked
-        ignored = settings.ignore_startup_parameters
-        wishes: dict[str, str] = {}
-        is_replicating = Replication.asked_for(startup.parameters) is not None
-        for name, value in startup.parameters.items():
-            if name in ("user", "database", "replication") or name.startswith("_pq_."):
-                continue
-            if name == "options" and is_replicating:
-                continue  # a server of its own takes whatever it may be
-            if name == "options":
-                self._read_options(value, wishes, ignored)
-            elif tracked.is_tracked(name):
-                wishes[name] = value
-            elif name not in ignored:
-                raise LoginRejected(f"unsupported startup parameter: {name}", hint=_hint(name))
-        if settings.application_name_add_host:
-            name = wishes.get("application_name", "app")
-            wishes["application_name"] = f"{name} - {address[0]}:{address[1]}"
-        return tracked.values_of(wishes), wishes.get("application_name", "")
-
-    def _read_options(self, options: str, wishes: dict[str, str], ignored: tuple[str, ...]) -> None:
-        """Read the `options` parameter, a command line of -c and -- settings."""
-        for word in split_options(options):
-            name, equals, value = word.partition("=")
-            if not equals or not name:
-                raise LoginRejected(_BAD_OPTIONS)
-            if self._registry.tracked.is_tracked(name):
-                wishes[name] = value
-            elif name not in ignored and "options" not in ignored:
-                raise LoginRejected(
-                    f"unsupported startup parameter in options: {name}", hint=_hint(name)
-                )
-
-    # --- proof ---
-
-    def _challenge(self, user: str, settings: Settings, database: Database) -> Challenge:
-        """Return what the user must prove; users we do not know are asked like all others."""
-        method = settings.auth_type
-        secret = self._registry.config.secrets.get(user)
-        if method is AuthType.ANY:
-            if database is not self._registry.console and not database.settings.user:
-                raise LoginRejected(
-                    "bouncer config error",
-                    detail="auth_type any ignores who the client is, so the database needs user=.",
-                )
-            return Challenge(Method.TRUST, user)
-        if method is AuthType.TRUST:
-            if secret is None:
-                raise LoginRejected('"trust" authentication failed')
-            return Challenge(Method.TRUST, user)
-        kind = classify_secret(secret or "")
-        if method is AuthType.PLAIN:
-            return Challenge(Method.CLEARTEXT, user, secret)
-        if method is AuthType.MD5 and kind is not SecretKind.SCRAM_SHA_256:
-            return Challenge(Method.MD5, user, secret)
-        return Challenge(
-            Method.SCRAM, user, scram_secret=self._scram_secret(user, secret, kind, settings)
-        )
-
-    def _scram_secret(
-        self, user: str, secret: str | None, kind: SecretKind, settings: Settings
-    ) -> ScramSecret:
-        if secret and kind is SecretKind.SCRAM_SHA_256:
-            return ScramSecret.parse(secret)
-        iterations = settings.scram_iterations
-        if not secret or kind is SecretKind.MD5:
-            return ScramSecret.mock(user, self._process_key, iterations)
-        key = (user, secret, iterations)
-        derived = self._derived.get(key)
-        if derived is None:
-            salt = derive_salt(user, self._process_key)
-            derived = self._derived[key] = ScramSecret.from_password(secret, salt, iterations)
-        return derived
-
-
-def split_options(options: str) -> Iterator[str]:
-    """Yield the `name=value` words of an `options` parameter; backslash escapes one character.
-
-    Raises LoginRejected for anything but `-c name=value`, `-cname=value` and `--name=value`.
-    """
-    pos = 0
-    end = len(options)
-    while pos < end:
-        if options[pos] in _BLANKS:
-            pos += 1
-            continue
-        if not options.startswith(("-c", "--"), pos):
-            raise LoginRejected(_BAD_OPTIONS)
-        is_spaced = options[pos + 1] == "c"
-        pos += 2
-        while is_spaced and pos < end and options[pos] in _BLANKS:
-            pos += 1
-        word = ""
-        while pos < end and options[pos] not in _BLANKS:
-            if options[pos] == "\\":
-                pos += 1
-            word += options[pos : pos + 1]
-            pos += 1
-        yield word
-
-
-def _hint(name: str) -> str:
-    return (
-        "A pooled server connection cannot take it over from each client. Set it with ALTER ROLE "
-        f"or ALTER DATABASE, or add {name} to ignore_startup_parameters to have it dropped."
-    )
-
-
-def reject_unreported(registry: Registry, wishes: Values, welcome: Values) -> None:
-    """Refuse a client whose wish this server could never be seen to keep."""
-    name = registry.tracked.unreported(wishes, welcome)
-    if name is not None:
-        error: ClientError = LoginRejected(f"unsupported startup parameter: {name}")
-        error.detail = "This PostgreSQL does not report that parameter, so it cannot be tracked."
-        raise error
+def _may_be(names: tuple[str, ...], user: str, rule: HbaRule | None) -> bool:
+    """Say whether somebody of one of these names may log in as `user`, by the rule's map if any."""
+    if rule is None or rule.map is None:
+        return user in names
+    return any(rule.map.allows(name, user) for name in names)

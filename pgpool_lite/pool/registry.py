@@ -17,6 +17,7 @@ from pgpool_lite.pool.names import NameCache
 from pgpool_lite.pool.peering import PeerPool
 from pgpool_lite.pool.pool import CLOSE_NEEDED, Pool
 from pgpool_lite.pool.rules import PoolRules, resolve
+from pgpool_lite.pool.secrets import Secrets
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.parameters import TrackedParameters
 from pgpool_lite.session.replication import Dedication
@@ -24,7 +25,6 @@ from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.server_login import ServerCredentials
 from pgpool_lite.session.statements import StatementRegistry
 from pgpool_lite.wire.frontend import CancelKey
-from pgpool_lite.wire.scram import ScramKeys
 
 #: The database that is the admin console; no server knows it.
 CONSOLE = "pgbouncer"
@@ -48,8 +48,7 @@ class Registry:
         self.census = Census()
         #: Made when the first cancel request goes to a peer.
         self.peer_pools: dict[int, PeerPool] = {}
-        #: Keys that a client's SCRAM login revealed, by user: they log in to servers.
-        self.scram_keys: dict[str, ScramKeys] = {}
+        self.secrets = Secrets(config.secrets)
         #: Host names of servers, and their addresses.
         self.names = NameCache()
         #: Statements that clients have prepared by name, over all pools.
@@ -102,8 +101,11 @@ class Registry:
 
     def pool_for(self, database: Database, client_user: str) -> Pool:
         """Return the pool that serves `client_user` in `database`, made if need be."""
+        return self.pool_of(database, database.settings.user or client_user)
+
+    def pool_of(self, database: Database, user: str) -> Pool:
+        """Return the pool of a user who is the same at the server: auth_user, say."""
         database = self.databases.setdefault(database.name, database)
-        user = database.settings.user or client_user
         pool = self.pools.get((database.name, user))
         if pool is None:
             pool = Pool(database, user, self.rules_for(database, user), self.census)
@@ -120,12 +122,14 @@ class Registry:
         self, pool: Pool, dedication: Dedication | None = None
     ) -> ServerCredentials:
         """Return how to log in at the server as the pool's user, or for a replication client."""
-        settings = pool.database.settings
+        settings, name = pool.database.settings, pool.database.name
+        # The password on a database's line is that of the user there, and not of auth_user.
+        password = settings.password if settings.user in (None, pool.user) else None
         return ServerCredentials(
             user=pool.user,
             database=settings.dbname or settings.name,
-            secret=settings.password or self.config.secrets.get(pool.user),
-            scram_keys=None if settings.password else self.scram_keys.get(pool.user),
+            secret=password or self.secrets.of(name, pool.user),
+            scram_keys=None if password else self.secrets.keys_of(name, pool.user),
             parameters=(*_startup_parameters(settings), *self._wishes_of(dedication)),
         )
 
@@ -176,9 +180,7 @@ class Registry:
 
         Return the pools of databases that are gone: whoever is there is to be closed.
         """
-        for user in list(self.scram_keys):
-            if config.secrets.get(user) != self.config.secrets.get(user):
-                del self.scram_keys[user]
+        self.secrets.reload(config.secrets)
         self.config = config
         for name, settings in config.databases.items():
             database = self.databases.get(name)

@@ -11,17 +11,26 @@ import asyncio
 import os
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgpool_lite.config import PoolMode
 from pgpool_lite.console.tables import PGBOUNCER_VERSION
-from pgpool_lite.errors import AlreadyTold, ClientError, ClientProtocolError, LimitReached
-from pgpool_lite.pool.admission import Admission, Origin, reject_unreported
+from pgpool_lite.errors import (
+    AlreadyTold,
+    ClientError,
+    ClientProtocolError,
+    LimitReached,
+    LoginRejected,
+)
+from pgpool_lite.pool.admission import Admission, Origin, Question
 from pgpool_lite.pool.peering import mark
 from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.wishes import reject_unreported
 from pgpool_lite.proxy.dispatcher import cached_failure
 from pgpool_lite.proxy.guarded import client_connection_class
-from pgpool_lite.proxy.logs import LOGGER
+from pgpool_lite.proxy.logs import LOGGER, Stranger
+from pgpool_lite.proxy.secret_lookup import SecretLookup
 from pgpool_lite.proxy.sockets import (
     certificate_names,
     is_unix,
@@ -32,6 +41,8 @@ from pgpool_lite.proxy.sockets import (
 )
 from pgpool_lite.proxy.tls import ClientTls
 from pgpool_lite.proxy.tls_transport import TlsTransport
+from pgpool_lite.proxy.unlinked import Unlinked
+from pgpool_lite.session.auth_query import AuthQuery
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.client_login import ClientLogin, Encryption, Step
 from pgpool_lite.session.replication import Replication
@@ -48,7 +59,7 @@ if TYPE_CHECKING:
 EARLY_LIMIT = 65_536
 
 
-class ClientLoginConnection(asyncio.Protocol):
+class ClientLoginConnection(Unlinked, asyncio.Protocol):
     """Brings one client in."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -58,11 +69,15 @@ class ClientLoginConnection(asyncio.Protocol):
         self._tls: ClientTls | None = None
         self._transport: asyncio.Transport
         self._admission: Admission | None = None
+        #: Asks PostgreSQL for the user's secret; the login stands still meanwhile.
+        self._lookup: SecretLookup | None = None
         self._session: ClientSession | None = None
         self._pool: Pool | None = None
         #: What a replication client asks for, None for a usual one.
         self._replication: Replication | None = None
         self._early = b""
+        #: Its end has been noted, or it is somebody else's to note.
+        self._is_gone = False
         self.id = runtime.registry.next_id()
         self.connected_at = runtime.clock()
         self.is_congested = False
@@ -106,13 +121,7 @@ class ClientLoginConnection(asyncio.Protocol):
         except ClientError as error:
             self.refuse(error)
             return
-        self._send_answer()
-        if step is Step.TLS:
-            self._encrypt()
-        elif step is Step.CANCEL:
-            self._cancel()
-        elif step is Step.AUTHENTICATED:
-            self._authenticated()
+        self._go_on_with(step)
 
     def eof_received(self) -> bool:
         """Take a half-closed connection for a closed one."""
@@ -151,31 +160,69 @@ class ClientLoginConnection(asyncio.Protocol):
         assert startup is not None
         runtime = self._runtime
         self._replication = Replication.asked_for(startup.parameters)
-        self._admission = runtime.doorkeeper.admit(startup, self._origin(), runtime.clock())
-        runtime.log.login_attempt(
-            self.id,
-            self._admission.database.name,
-            self._admission.user,
-            self.address,
-            self.tls,
-            self._replication,
-        )
-        self._login.challenge(self._admission.challenge)
-        return self._login.receive(b"")
+        answer = runtime.doorkeeper.admit(startup, self._origin(), runtime.clock())
+        if isinstance(answer, Question):
+            self._look_up(answer)
+            return Step.MORE
+        return self._challenge(answer)
 
     def _origin(self) -> Origin:
+        user_id = peer_uid(self._transport)
         name, alternatives = certificate_names(self._transport)
         return Origin(
             self.address,
-            is_own_user=peer_uid(self._transport) == os.getuid(),
+            is_own_user=user_id == os.getuid(),
             is_encrypted=bool(self.tls),
             certificate_name=name,
             certificate_alternatives=alternatives,
+            system_user_id=user_id,
         )
+
+    def _look_up(self, question: Question) -> None:
+        """Ask PostgreSQL for the user's secret, and go on with the login when it has answered."""
+        runtime = self._runtime
+        pool = runtime.registry.pool_of(question.database, question.auth_user)
+        query = AuthQuery(question.sql, question.applicant.user)
+        on_answer = partial(self._looked_up, question)
+        lookup = SecretLookup(query, pool, runtime.dispatcher, on_answer, self.refuse)
+        self._lookup = lookup
+        lookup.begin(self, self.id, self.connected_at)
+
+    def _looked_up(self, question: Question, query: AuthQuery) -> None:
+        self._lookup = None
+        try:
+            if query.failure:
+                raise LoginRejected("bouncer config error", remark=query.failure)
+            step = self._challenge(self._runtime.doorkeeper.resume(question, query.found))
+        except ClientError as error:
+            self.refuse(error)
+            return
+        self._go_on_with(step)
+
+    def _challenge(self, admission: Admission) -> Step:
+        self._admission = admission
+        database, user = admission.database.name, admission.user
+        self._runtime.log.login_attempt(
+            self.id, database, user, self.address, self.tls, self._replication
+        )
+        if admission.is_unknown_user:
+            self._runtime.log.stranger(self._name()).info("no such user: %s", user)
+        self._login.challenge(admission.challenge)
+        return self._login.receive(b"")
+
+    def _go_on_with(self, step: Step) -> None:
+        self._send_answer()
+        if step is Step.TLS:
+            self._encrypt()
+        elif step is Step.CANCEL:
+            self._cancel()
+        elif step is Step.AUTHENTICATED:
+            self._authenticated()
 
     def _cancel(self) -> None:
         key = self._login.cancel_key
         assert key is not None
+        self._is_gone = True
         self._runtime.doorway.leave(self)
         self._runtime.connector.cancel(key, self._transport.close)
 
@@ -188,8 +235,7 @@ class ClientLoginConnection(asyncio.Protocol):
         try:
             if self._runtime.is_shutting_down and not admission.is_console:
                 raise LimitReached("pooler is shutting down")
-            if not admission.is_console or admission.is_stats_user:
-                self._runtime.doorkeeper.check_limits(admission.database, admission.user)
+            self._runtime.doorkeeper.let_in(admission)
         except ClientError as error:
             self.refuse(error)
             return
@@ -236,7 +282,7 @@ class ClientLoginConnection(asyncio.Protocol):
         known = tracked.values_of(welcome)
         try:
             if is_usual:  # a replication client's wishes went to its server at the start
-                reject_unreported(runtime.registry, session.parameters, known)
+                reject_unreported(tracked, session.parameters, known)
         except ClientError as error:
             self.refuse(error)
             return
@@ -295,38 +341,24 @@ class ClientLoginConnection(asyncio.Protocol):
         assert welcome is not None
         self._welcome(pool, welcome)
 
-    def send_held(self, server: ServerSession) -> None:
-        """Never called: a client in LOGIN is not linked."""
-        raise AssertionError("a client in LOGIN is not linked")
-
-    def look_again(self) -> None:
-        """Never called: a client in LOGIN is not linked."""
-        raise AssertionError("a client in LOGIN is not linked")
-
-    def follow_rules(self) -> bool:
-        """Never called: a client in LOGIN has no rules yet."""
-        raise AssertionError("a client in LOGIN has no rules yet")
-
     def relay(self, data: bytes) -> None:
         """Write to the client."""
         self._transport.write(data)
 
-    def pause_reading(self) -> None:
-        """Never called: a client in LOGIN is not linked."""
-        raise AssertionError("a client in LOGIN is not linked")
-
-    def resume_reading(self) -> None:
-        """Never called: a client in LOGIN is not linked."""
-        raise AssertionError("a client in LOGIN is not linked")
-
     def refuse(self, error: ClientError) -> None:
-        """Tell the client why it is closed, and close it."""
+        """Tell the client why it is closed, and close it.
+
+        The log is written first: who reads it after the client has heard finds the reason there.
+        """
+        log, name = self._runtime.log, self._name()
+        if isinstance(error, LoginRejected) and error.remark:
+            log.stranger(name).error("%s", error.remark)
+        self._leave(error.message)
         if not self._transport.is_closing():
+            log.stranger_said_no(name, error)
             self._send_answer()
             if not isinstance(error, AlreadyTold):
                 self._transport.write(backend.error_response(error))
-            self._runtime.log.stranger_said_no(self.address, error)
-        self._leave(error.message)
         self._transport.close()
 
     def login_timed_out(self) -> None:
@@ -338,12 +370,25 @@ class ClientLoginConnection(asyncio.Protocol):
             self.refuse(LimitReached("client_login_timeout"))
 
     def _leave(self, reason: str) -> None:
-        self._runtime.doorway.leave(self)
-        session, pool = self._session, self._pool
-        if session is None or pool is None:
+        if self._is_gone:
             return
-        if session.state is ClientState.LOGIN:
+        self._is_gone = True
+        self._runtime.doorway.leave(self)
+        if self._lookup is not None:
+            self._lookup.leave()
+        session, pool, log = self._session, self._pool, self._runtime.log
+        now = self._runtime.clock()
+        if session is None or pool is None:
+            log.stranger_closed(self._name(), reason, now - self.connected_at)
+        elif session.state is ClientState.LOGIN:
             pool.remove_client(session)
             if session.replication is not None:
                 self._runtime.dispatcher.forsake(session, pool)
-            self._runtime.log.client_closed(session, pool, reason, self._runtime.clock())
+            log.client_closed(session, pool, reason, now)
+
+    def _name(self) -> Stranger:
+        """Return what the log calls a client that has not come in."""
+        startup = self._login.startup
+        user = startup.parameters.get("user", "") if startup is not None else ""
+        database = startup.parameters.get("database", "") if startup is not None else ""
+        return Stranger(self.id, database or user or "(nodb)", user or "(nouser)", self.address)

@@ -9,6 +9,7 @@ ErrorResponse and a line in the log.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pgpool_lite.errors import (
     AlreadyTold,
@@ -36,6 +37,9 @@ from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState, ServerState
 from pgpool_lite.wire.backend import error_response, notice_response
 from pgpool_lite.wire.frontend import TERMINATE
+
+if TYPE_CHECKING:
+    from pgpool_lite.proxy.secret_lookup import SecretLookup
 
 _IDLE = ServerState.IDLE
 _QUEUED_NOTICE = "No server connection available in postgres backend, client being queued"
@@ -103,13 +107,13 @@ class Dispatcher:
         server.requested_at = self.clock()
         server.connection.relay(server.ask(sql, failure))
 
-    def client_waits(self, connection: ClientConnection) -> None:
+    def client_waits(self, connection: ClientConnection | SecretLookup) -> None:
         """See that a client which found no idle server gets one, or an answer."""
         pool = connection.pool
         if self.is_draining:
-            self.refuse_client(connection, LimitReached("server shutting down"))
+            connection.refuse(LimitReached("server shutting down"))
         elif pool.failure and not pool.has_usable_server:
-            self.refuse_client(connection, cached_failure(pool))
+            connection.refuse(cached_failure(pool))
             self.try_again(pool)
         else:
             if pool.servers[ServerState.USED]:
@@ -213,19 +217,32 @@ class Dispatcher:
         """Tell a client why it is closed, and close it."""
         if connection.session.state is ClientState.CLOSED:
             return
-        if not isinstance(error, AlreadyTold):
-            connection.transport.write(error_response(error))
         self.log.client_said_no(connection.session, connection.pool, error)
-        self.client_left(connection, error.message)
+        farewell = b"" if isinstance(error, AlreadyTold) else error_response(error)
+        self.client_left(connection, error.message, farewell)
 
-    def client_left(self, connection: ClientConnection, reason: str) -> None:
-        """Forget a client; what it leaves behind on its server decides about the server."""
+    def client_left(self, connection: ClientConnection, reason: str, farewell: bytes = b"") -> None:
+        """Forget a client; what it leaves behind on its server decides about the server.
+
+        `farewell` is what it is still told; the log says so first, for whoever looks there then.
+        """
         client, pool = connection.session, connection.pool
         if client.state is ClientState.CLOSED:
             return
         now = self.clock()
         self.log.client_closed(client, pool, reason, now)
+        if farewell:
+            connection.transport.write(farewell)
         self.registry.forget_key(client)
+        self.part(client, pool)
+        if connection.is_congested:
+            connection.transport.abort()  # it would never read what it is still to be sent
+        else:
+            connection.transport.close()
+        self.on_change()
+
+    def part(self, client: ClientSession, pool: Pool) -> None:
+        """Take a client out of its pool, and release its server, or close what is not settled."""
         client.is_leaving = True
         server = client.server
         if server is not None and server.is_settled():
@@ -235,11 +252,6 @@ class Dispatcher:
             pool.remove_server(abandoned)
             self._close_socket(abandoned, pool, "client disconnect while server was not ready")
             self._room_is_made(pool)
-        if connection.is_congested:
-            connection.transport.abort()  # it would never read what it is still to be sent
-        else:
-            connection.transport.close()
-        self.on_change()
 
     # --- servers go ---
 

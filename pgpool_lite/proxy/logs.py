@@ -15,7 +15,7 @@ import syslog
 import time
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgpool_lite.config import Settings
 from pgpool_lite.errors import ConfigError, PgPoolLiteError, ServerError, ServerLoginFailed
@@ -54,6 +54,9 @@ class PgBouncerFormatter(logging.Formatter):
         seconds = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record.created))
         level = _LEVELS.get(record.levelno, record.levelname)
         message = super().format(record)
+        if not (message.isprintable() or record.exc_info):
+            # Strangers' names stand in it: they must neither begin a line nor break the encoding.
+            message = "".join(each if each.isprintable() else "?" for each in message)
         return f"{seconds}.{int(record.msecs):03d} UTC [{record.process}] {level} {message}"
 
 
@@ -114,12 +117,21 @@ class _Prefixed(Adapter):
 
     def __init__(self, prefix: str) -> None:
         super().__init__(LOGGER, {})
-        self._prefix = prefix
+        self._prefix = prefix.replace("%", "%%")  # names stand in it, and formats follow
 
     def process(
         self, msg: object, kwargs: MutableMapping[str, object]
     ) -> tuple[object, MutableMapping[str, object]]:
         return f"{self._prefix} {msg}", kwargs
+
+
+class Stranger(NamedTuple):
+    """A client that has not come in, by the names that it has given itself."""
+
+    id: int
+    database: str
+    user: str
+    address: tuple[str, int]
 
 
 class ConnectionLog:
@@ -216,10 +228,20 @@ class ConnectionLog:
             total,
         )
 
-    def stranger_said_no(self, address: tuple[str, int], error: PgPoolLiteError) -> None:
+    def stranger(self, stranger: Stranger) -> Adapter:
+        """Return a log whose lines begin with the name of a client that has not come in."""
+        address = place(stranger.address)
+        return _Prefixed(f"C-0x{stranger.id:x}: {stranger.database}/{stranger.user}@{address}")
+
+    def stranger_closed(self, stranger: Stranger, reason: str, age_s: float) -> None:
+        """Note that the connection of a client ends which has not come in."""
+        if self._settings().log_disconnections:
+            self.stranger(stranger).info("closing because: %s (age=%ds)", reason, age_s)
+
+    def stranger_said_no(self, stranger: Stranger, error: PgPoolLiteError) -> None:
         """Note the error that somebody is shown who has not come in."""
         if self._settings().log_pooler_errors:
-            LOGGER.warning("C: (nodb)/(nouser)@%s pooler error: %s", place(address), error.message)
+            self.stranger(stranger).warning("pooler error: %s", error.message)
 
 
 def _prefix(kind: str, session_id: int, pool: Pool, address: tuple[str, int]) -> str:

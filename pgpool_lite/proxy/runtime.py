@@ -31,6 +31,7 @@ from pgpool_lite.proxy.doorway import Doorway
 from pgpool_lite.proxy.health import HealthPort
 from pgpool_lite.proxy.logs import LOGGER, ConnectionLog
 from pgpool_lite.proxy.peers import Peers
+from pgpool_lite.proxy.sockets import system_user_name
 from pgpool_lite.proxy.tls import Tls
 from pgpool_lite.session.states import ClientState
 
@@ -56,7 +57,7 @@ class Runtime(Administration):
         self._overrides = dict(overrides or {})
         self.clock = clock
         self.registry = Registry(config, clock())
-        self.doorkeeper = Doorkeeper(self.registry)
+        self.doorkeeper = Doorkeeper(self.registry, system_user_name)
         self.log = ConnectionLog(lambda: self.settings)
         self.dispatcher = Dispatcher(self.registry, clock, self.log)
         self.doorway = Doorway(clock)
@@ -204,7 +205,7 @@ class Runtime(Administration):
     def _read_again(self) -> None:
         config = self.registry.config
         if config.path is not None:
-            fresh = load(config.path)
+            fresh = load(config.path, self._overrides)
             settings, kept = reload_settings(config.settings, fresh.settings)
             for key in kept:
                 LOGGER.warning("%s can be changed by a restart only", key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pwd
 import socket
 from struct import Struct
 from typing import Final, Protocol
@@ -82,6 +83,14 @@ def peer_uid(transport: asyncio.Transport) -> int | None:
     size = _UCRED.size
     _, uid, _ = _UCRED.unpack(peer_socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return int(uid)
+
+
+def system_user_name(user_id: int) -> str:
+    """Return the name of one of the system's users; "" if there is none of that number."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return ""
 
 
 def tune(tcp_socket: TunableSocket, settings: Settings) -> None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from pgpool_lite.config import Config, config_for_url, load, with_keywords
+from pgpool_lite.config import Config, config_for_url, load
 from pgpool_lite.console.tables import VERSION_TEXT
 from pgpool_lite.errors import ConfigError
 
@@ -106,8 +105,7 @@ def configuration(options: argparse.Namespace, keywords: dict[str, object]) -> C
     """Return what the arguments describe; raises ConfigError."""
     if options.to is not None:
         return config_for_url(options.to, **{"unix_socket_dir": "", **keywords})
-    config = load(options.file)
-    return replace(config, settings=with_keywords(config.settings, keywords))
+    return load(options.file, keywords)
 
 
 def _key_and_value(item: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from pgpool_lite.errors import ClientProtocolError, LoginRejected
+from pgpool_lite.errors import ClientProtocolError, ConfigError, LoginRejected
 from pgpool_lite.wire import backend, codes, passwords
 from pgpool_lite.wire.framing import message_end
 from pgpool_lite.wire.frontend import (
@@ -86,10 +86,13 @@ class Challenge:
 
     method: Method
     user: str
-    #: Stored secret for CLEARTEXT and MD5; None lets nobody in, but only after the exchange.
-    secret: str | None = field(default=None, repr=False)
-    #: Stored secret for SCRAM, a mock one for users that do not exist.
+    #: Stored secret for CLEARTEXT and MD5.
+    secret: str = field(default="", repr=False)
+    #: Stored secret for SCRAM.
     scram_secret: ScramSecret | None = None
+    #: The secret is made up: the user does not exist, or has none. Nobody is let in, but only
+    #: after the same exchange and the same work.
+    is_mock: bool = False
 
 
 class _Phase(Enum):
@@ -280,12 +283,16 @@ class ClientLogin:
             self._check_scram(self._scram, body)
             return
         answer = decode_query(body).encode("utf-8", "surrogateescape")
-        secret = challenge.secret
-        if challenge.method is Method.MD5:
-            proven = passwords.check_md5(secret or "", challenge.user, self._salt, answer)
-        else:
-            proven = passwords.check_password(secret or "", challenge.user, answer)
-        if not proven:
+        if not answer:
+            raise LoginRejected("empty password returned by client")
+        try:
+            if challenge.method is Method.MD5:
+                proven = passwords.check_md5(challenge.secret, challenge.user, self._salt, answer)
+            else:
+                proven = passwords.check_password(challenge.secret, challenge.user, answer)
+        except ConfigError as error:
+            raise LoginRejected("password authentication failed", remark=error.message) from None
+        if not proven or challenge.is_mock:
             raise LoginRejected("password authentication failed")
         self._phase = _Phase.DONE
 

@@ -10,7 +10,7 @@ client's values?", is one comparison of two tuples whose items are mostly the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 #: None: the server does not report this parameter, so it is left alone.
@@ -39,11 +39,12 @@ _NAME_LISTS: Final = frozenset({"search_path"})
 class TrackedParameters:
     """The names that are tracked; made once from settings, shared by all sessions."""
 
-    def __init__(self, extra: Iterable[str] = ()) -> None:
+    def __init__(self, extra: Collection[str] = ()) -> None:
         """Track the usual names and those of `track_extra_parameters`."""
         names = {name.lower(): name for name in (*_ALWAYS, *extra)}
         self.names: Final = tuple(names.values())
         self._position: Final = {name: index for index, name in enumerate(names)}
+        self._extra: Final = frozenset(name.lower() for name in extra)
         #: One object for each set of values, as long as there are not too many of them.
         self._known: dict[Values, Values] = {}
 
@@ -79,9 +80,13 @@ class TrackedParameters:
         return self._known.setdefault(values, values)
 
     def unreported(self, wanted: Values, welcome: Values) -> str | None:
-        """Return the name of a wish that cannot be met: the server does not report it."""
+        """Return the name of a wish that cannot be met: the server does not report it.
+
+        One that `track_extra_parameters` names is never returned: as in PgBouncer, whoever wrote
+        it there accepts that older servers leave it alone.
+        """
         for name, wish, welcome_value in zip(self.names, wanted, welcome, strict=True):
-            if wish is not None and welcome_value is None:
+            if wish is not None and welcome_value is None and name.lower() not in self._extra:
                 return name
         return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from struct import Struct
+from struct import error as StructError
 from typing import Final
 
 from pgpool_lite.errors import PgPoolLiteError, ServerProtocolError
@@ -185,6 +186,23 @@ def decode_parameter_status(body: bytes) -> tuple[str, str]:
     if len(parts) != 3 or parts[2]:
         raise ServerProtocolError("malformed ParameterStatus from server")
     return _text(parts[0]), _text(parts[1])
+
+
+def decode_data_row(body: bytes) -> list[bytes | None]:
+    """Return the values of a DataRow; None is NULL."""
+    values: list[bytes | None] = []
+    try:
+        (count,) = _INT16.unpack_from(body)
+        pos = 2
+        for _ in range(count):
+            (size,) = _INT32.unpack_from(body, pos)
+            pos += 4 + max(size, 0)
+            values.append(None if size < 0 else body[pos - size : pos])
+    except StructError:
+        raise ServerProtocolError("malformed DataRow from server") from None
+    if pos != len(body):
+        raise ServerProtocolError("malformed DataRow from server")
+    return values
 
 
 def decode_error(body: bytes) -> ServerMessage:

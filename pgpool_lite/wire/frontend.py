@@ -164,6 +164,26 @@ def encode_query(text: str) -> bytes:
     return encode(codes.QUERY, encode_string(text))
 
 
+def encode_extended_query(text: str, *values: str) -> bytes:
+    """Return Parse, Bind, Describe and Execute of one statement; a Sync must follow.
+
+    The values are text, of whatever type the statement takes them for, and so is what it returns.
+    """
+    parameters = b"".join(
+        _INT32.pack(len(raw)) + raw
+        for raw in (value.encode("utf-8", "surrogateescape") for value in values)
+    )
+    none = _UINT16.pack(0)
+    return b"".join(
+        (
+            encode(codes.PARSE, b"\0" + encode_string(text) + none),
+            encode(codes.BIND, b"\0\0" + none + _UINT16.pack(len(values)) + parameters + none),
+            encode(codes.DESCRIBE, b"P\0"),
+            encode(codes.EXECUTE, b"\0" + _INT32.pack(0)),
+        )
+    )
+
+
 def encode_password(secret: bytes) -> bytes:
     """Return a PasswordMessage; the secret is cleartext or an md5 answer."""
     return encode(codes.PASSWORD, secret + b"\0")
@@ -181,3 +201,4 @@ def encode_sasl_response(message: bytes) -> bytes:
 
 SSL_REQUEST: Final = _STARTUP_HEAD.pack(8, codes.SSL_REQUEST)
 TERMINATE: Final = encode(codes.TERMINATE)
+SYNC: Final = encode(codes.SYNC)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pgpool_lite.config import NOT_IN_EFFECT, DatabaseSettings, Settings, UserSettings
-from pgpool_lite.config.effect import NOT_IN_EFFECT_PER_DATABASE
 from pgpool_lite.config.table import Setting, table_of
 from tests.docs.pages import ROOT
 
@@ -55,7 +54,7 @@ def render() -> str:
         _HEAD,
         *_table(Settings, NOT_IN_EFFECT),
         _DATABASES,
-        *_table(DatabaseSettings, NOT_IN_EFFECT_PER_DATABASE),
+        *_table(DatabaseSettings, {}),
         _USERS,
         *_table(UserSettings, {}),
     ]

@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgpool_lite.dev.cluster import Cluster
 from pgpool_lite.errors import ConfigError
-from pgpool_lite.pool.admission import Admission, Origin
+from pgpool_lite.pool.admission import Admission, Origin, Question
 from pgpool_lite.pooler import Pooler
 from pgpool_lite.wire.frontend import StartupMessage as StartupPacket
 from tests.certificates import Authority, Certificate
@@ -156,7 +156,7 @@ async def test_whom_a_certificate_names_is_known_at_the_door(
     origins: list[Origin] = []
     admit = pooler.runtime.doorkeeper.admit
 
-    def note(startup: StartupPacket, origin: Origin, now: float) -> Admission:
+    def note(startup: StartupPacket, origin: Origin, now: float) -> Admission | Question:
         origins.append(origin)
         return admit(startup, origin, now)
 

@@ -209,10 +209,6 @@ class TestDatabases:
             ("sslmode=require", "sslmode: unknown key"),
             ("name=x", "name: unknown key; did you mean dbname?"),
             ("a b", "expected key=value or key='quoted value' at character 1"),
-            (
-                "auth_dbname=pgbouncer",
-                'auth_dbname: cannot use the reserved "pgbouncer" database as an auth_dbname',
-            ),
         ],
     )
     def test_a_bad_entry_is_refused_with_file_line_name_and_key(

@@ -21,7 +21,6 @@ from pgpool_lite.config import (
 from pgpool_lite.config.databases import PeerSettings
 from pgpool_lite.config.effect import (
     NOT_IN_EFFECT,
-    NOT_IN_EFFECT_PER_DATABASE,
     settings_without_effect,
 )
 from pgpool_lite.config.table import table_of
@@ -151,7 +150,6 @@ class TestWarnings:
             f"{tmp_path}/p.ini:2: suspend_timeout: unknown setting"
             "; did you mean query_timeout?; ignored",
             "pkt_buf does nothing: asyncio sizes its own buffers",
-            "database a: auth_user does nothing: secrets come from auth_file only",
         )
         assert config.peers == {1: PeerSettings(peer_id=1, host="h")}
 
@@ -161,10 +159,6 @@ class TestWarnings:
     @pytest.mark.parametrize("key", list(NOT_IN_EFFECT))
     def test_a_setting_of_no_effect_is_a_setting(self, key: str) -> None:
         assert key in table_of(Settings)
-
-    @pytest.mark.parametrize("key", list(NOT_IN_EFFECT_PER_DATABASE))
-    def test_a_database_key_of_no_effect_is_one(self, key: str) -> None:
-        assert table_of(DatabaseSettings)[key].default is None
 
 
 class TestErrors:

@@ -13,9 +13,9 @@ from pgpool_lite.pool.admission import (
     Admission,
     Doorkeeper,
     Origin,
-    reject_unreported,
 )
 from pgpool_lite.pool.registry import Registry
+from pgpool_lite.pool.wishes import reject_unreported
 from pgpool_lite.session.client_login import Method
 from pgpool_lite.session.states import ClientState
 from pgpool_lite.wire.codes import PROTOCOL_3_0
@@ -52,7 +52,9 @@ class Door:
     def admit(self, **parameters: str) -> Admission:
         """Let alice in at app, or whoever the parameters say."""
         startup = StartupMessage(PROTOCOL_3_0, {"user": "alice", "database": "app", **parameters})
-        return self.keeper.admit(startup, self.origin, 0.0)
+        admission = self.keeper.admit(startup, self.origin, 0.0)
+        assert isinstance(admission, Admission)
+        return admission
 
     def wishes(self, **parameters: str) -> dict[str, str]:
         return self.registry.tracked.named(self.admit(**parameters).wishes)
@@ -83,7 +85,6 @@ def test_without_a_database_the_user_names_it() -> None:
         ({"user": ""}, "no username supplied"),
         ({"user": "x" * (MAX_USER_NAME + 1)}, "username too long"),
         ({"user": "ü" * (MAX_USER_NAME // 2 + 1)}, "username too long"),
-        ({"database": "nope"}, "no such database: nope"),
         ({"work_mem": "1GB"}, "unsupported startup parameter: work_mem"),
     ],
 )
@@ -102,8 +103,21 @@ def test_a_disabled_database_is_refused() -> None:
     door = Door()
     door.registry.databases["app"].is_disabled = True
 
+    admission = door.admit()
+
     with pytest.raises(LoginRejected, match=r'^database "app" is disabled$'):
-        door.admit()
+        door.keeper.let_in(admission)
+
+
+def test_that_there_is_no_such_database_is_told_after_the_proof_only() -> None:
+    door = Door()
+    admission = door.admit(database="nope")
+
+    assert admission.challenge.method is Method.MD5
+    with pytest.raises(LoginRejected, match=r"^no such database: nope$") as caught:
+        door.keeper.let_in(admission)
+    assert caught.value.detail == "Configured are: app, forced."
+    assert "nope" not in door.registry.databases
 
 
 def test_max_client_conn_counts_clients() -> None:
@@ -278,10 +292,10 @@ def test_a_parameter_that_this_postgresql_does_not_report_is_refused() -> None:
     welcome = door.registry.tracked.values_of({"TimeZone": "UTC"})
 
     with pytest.raises(LoginRejected, match="unsupported startup parameter: search_path") as caught:
-        reject_unreported(door.registry, wishes, welcome)
+        reject_unreported(door.registry.tracked, wishes, welcome)
 
     assert "does not report" in caught.value.detail
-    reject_unreported(door.registry, door.admit(timezone="UTC").wishes, welcome)
+    reject_unreported(door.registry.tracked, door.admit(timezone="UTC").wishes, welcome)
 
 
 # --- what must be proved ---
@@ -366,7 +380,7 @@ def test_a_scram_login_against_postgresqls_own_secret_reveals_a_key_for_servers(
 
     door.keeper.remember_proof(door.admit(user="carol"), keys.client_key)
 
-    assert door.registry.scram_keys == {"carol": keys}
+    assert door.registry.secrets.keys_of("app", "carol") == keys
 
 
 def test_a_key_against_a_derived_secret_fits_no_server() -> None:
@@ -374,4 +388,4 @@ def test_a_key_against_a_derived_secret_fits_no_server() -> None:
 
     door.keeper.remember_proof(door.admit(), b"key")
 
-    assert door.registry.scram_keys == {}
+    assert door.registry.secrets.keys_of("app", "alice") is None

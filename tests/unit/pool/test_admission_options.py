@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgpool_lite.errors import LoginRejected
-from pgpool_lite.pool.admission import split_options
+from pgpool_lite.pool.wishes import split_options
 from tests.unit.pool.test_admission import Door
 
 BAD_OPTIONS = (

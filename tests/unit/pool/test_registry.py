@@ -100,7 +100,8 @@ def test_a_forced_user_makes_one_pool_for_all_clients() -> None:
 def test_a_pool_logs_in_with_the_secret_of_its_user() -> None:
     registry = make_registry()
     pool = registry.pool_for(registry.find_database("app", 0.0), "alice")
-    registry.scram_keys["alice"] = keys = ScramKeys(b"c", b"s")
+    keys = ScramKeys(b"c", b"s")
+    registry.secrets.remember_keys("app", "alice", keys)
 
     credentials = registry.credentials_for(pool)
 
@@ -111,7 +112,7 @@ def test_a_pool_logs_in_with_the_secret_of_its_user() -> None:
 def test_a_password_of_the_database_counts_more() -> None:
     registry = make_registry(replace(APP, password="pw"))
     pool = registry.pool_for(registry.find_database("app", 0.0), "alice")
-    registry.scram_keys["alice"] = ScramKeys(b"c", b"s")
+    registry.secrets.remember_keys("app", "alice", ScramKeys(b"c", b"s"))
 
     credentials = registry.credentials_for(pool)
 
@@ -253,13 +254,13 @@ def test_a_database_that_is_gone_may_be_served_by_the_fallback() -> None:
 
 def test_reload_forgets_keys_caught_from_logins() -> None:
     registry = make_registry()
-    registry.scram_keys["alice"] = ScramKeys(b"c", b"s")
+    registry.secrets.remember_keys("app", "alice", ScramKeys(b"c", b"s"))
 
     registry.reload(make_config(APP), 1.0)
-    assert set(registry.scram_keys) == {"alice"}
+    assert registry.secrets.keys_of("app", "alice") is not None
 
     registry.reload(replace(make_config(APP), secrets={"alice": "another"}), 1.0)
-    assert registry.scram_keys == {}
+    assert registry.secrets.keys_of("app", "alice") is None
 
 
 def test_reconnect_retires_servers_of_every_state_of_one_database_or_all() -> None:

@@ -19,6 +19,7 @@ from pgpool_lite.session.client_login import (
     Method,
     Step,
 )
+from pgpool_lite.wire import passwords
 from pgpool_lite.wire.channel_binding import bound_to
 from pgpool_lite.wire.frontend import CancelKey
 from pgpool_lite.wire.passwords import answer_md5, hash_md5
@@ -200,11 +201,60 @@ def test_the_right_password_lets_in_however_it_is_cut() -> None:
     assert (seen.step, lines(seen.answer)) == (Step.AUTHENTICATED, ["R CleartextPassword"])
 
 
-@pytest.mark.parametrize("secret", ["secret", None, ""])
-@pytest.mark.parametrize("answer", ["Secret", "", "secret "])
-def test_a_wrong_password_does_not(secret: str | None, answer: str) -> None:
+@pytest.mark.parametrize("secret", ["secret", ""])
+@pytest.mark.parametrize("answer", ["Secret", "secret "])
+def test_a_wrong_password_does_not(secret: str, answer: str) -> None:
     with pytest.raises(LoginRejected, match="password authentication failed"):
         Driver(Challenge(Method.CLEARTEXT, "alice", secret))([STARTUP, PasswordMessage(answer)])
+
+
+def test_an_empty_password_is_refused_whatever_is_stored() -> None:
+    with pytest.raises(LoginRejected, match="empty password returned by client"):
+        Driver(Challenge(Method.CLEARTEXT, "alice", ""))([STARTUP, PasswordMessage("")])
+
+
+@pytest.mark.parametrize("method", [Method.CLEARTEXT, Method.MD5])
+def test_a_made_up_secret_lets_nobody_in_even_who_guesses_it(method: Method) -> None:
+    login = ClientLogin()
+    login.receive(STARTUP)
+    login.challenge(Challenge(method, "mallory", "guessed", is_mock=True))
+    answer = "guessed"
+    if method is Method.MD5:
+        answer = answer_md5(hash_md5("guessed", "mallory"), "mallory", login.answer[-4:])
+
+    with pytest.raises(LoginRejected, match=r"^password authentication failed$"):
+        login.receive(PasswordMessage(answer))
+
+
+@pytest.mark.parametrize("is_mock", [False, True])
+@pytest.mark.parametrize(
+    ("method", "function"), [(Method.CLEARTEXT, "check_password"), (Method.MD5, "check_md5")]
+)
+def test_a_made_up_secret_costs_the_same_work(
+    monkeypatch: pytest.MonkeyPatch, method: Method, function: str, is_mock: bool
+) -> None:
+    asked: list[str] = []
+
+    def note(secret: str, *rest: object) -> bool:
+        asked.append(secret)
+        return False
+
+    monkeypatch.setattr(passwords, function, note)
+    with pytest.raises(LoginRejected, match="password authentication failed"):
+        Driver(Challenge(method, "alice", "kept", is_mock=is_mock))(
+            [STARTUP, PasswordMessage("said")]
+        )
+
+    assert asked == ["kept"]
+
+
+def test_a_stored_secret_that_asks_for_a_billion_iterations_lets_nobody_in() -> None:
+    secret = ScramSecret.mock("alice", b"key", 1_000_000_000).encode()
+
+    with pytest.raises(LoginRejected, match="password authentication failed") as caught:
+        Driver(Challenge(Method.CLEARTEXT, "alice", secret))([STARTUP, PasswordMessage("said")])
+
+    assert "1000000000 iterations" in caught.value.remark
 
 
 def test_a_user_without_a_secret_is_asked_and_refused() -> None:
