@@ -234,6 +234,73 @@ async def test_several_copies_may_share_one_query(
     await eventually(no_server_is_linked(pooler))
 
 
+ONE_ROW = CopyData(b"1\n") + CopyDone()
+BAD_ROW = CopyData(b"not a number\n")
+# Fails when it is open and nothing has been read yet.
+COPY_TO_VIEW = Parse("COPY pg_tables FROM STDIN") + Bind() + Execute()
+SEGMENT = Parse("SELECT 'segment'") + Bind() + Execute() + Sync()
+PIPELINES = {
+    "copies one after the other": (EXTENDED_COPY_IN + ONE_ROW + Sync()) * 3 + SEGMENT,
+    "copies of one segment": (EXTENDED_COPY_IN + ONE_ROW) * 2 + Sync() + SEGMENT,
+    "copies by both protocols": Query(COPY_IN) + ONE_ROW + EXTENDED_COPY_IN + ONE_ROW + Sync(),
+    "a copy of a Query that has another": Query(f"{COPY_IN}; {COPY_IN}") + ONE_ROW * 2 + SEGMENT,
+    "a Sync in a copy of a Query": Query(COPY_IN) + Sync() + ONE_ROW + SEGMENT,
+    "a Sync behind a bad row": Query(COPY_IN) + BAD_ROW + Sync() + ONE_ROW + SEGMENT,
+    "a Sync that the failing copy has read": (
+        EXTENDED_COPY_IN + Sync() + BAD_ROW + CopyDone() + Sync() + SEGMENT
+    ),
+    "a Sync that the failing copy has not read": (
+        COPY_TO_VIEW + Sync() + ONE_ROW + Sync() + SEGMENT + Query("SELECT 'query'")
+    ),
+    "a failing copy of a Query that has another": (
+        Query(f"{COPY_IN}; {COPY_IN}") + BAD_ROW + CopyDone() + Sync() + ONE_ROW + SEGMENT
+    ),
+    "a copy that never opens": Parse("COPY nowhere FROM STDIN")
+    + Bind()
+    + Execute()
+    + ONE_ROW
+    + SEGMENT
+    + EXTENDED_COPY_IN
+    + ONE_ROW
+    + Sync(),
+    "what a failed copy's segment still has": (
+        EXTENDED_COPY_IN + BAD_ROW + CopyDone() + SEGMENT + EXTENDED_COPY_IN + ONE_ROW + Sync()
+    ),
+    "a query in a segment, behind a copy": EXTENDED_COPY_IN + ONE_ROW + Query("SELECT 2") + Sync(),
+    "copies out": (Parse(COPY_OUT) + Bind() + Execute() + CopyDone() + Sync()) * 2 + SEGMENT,
+}
+END = Query("SELECT 'end'")
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES.values(), ids=PIPELINES.keys())
+async def test_copies_in_a_pipeline_are_answered_as_postgresql_answers_them(
+    pooler: Pooler, client: WireClient, direct: WireClient, pipeline: bytes
+) -> None:
+    ending = ["D end", "C SELECT 1", "Z I"]
+    await direct.send(pipeline, END)
+    await client.send(pipeline, END)
+    assert await client.until_closed_or(ending) == await direct.until_closed_or(ending)
+    await eventually(no_server_is_linked(pooler))
+    assert await client.query("SELECT 1") == SELECT_1
+
+
+async def test_a_copy_whose_sync_was_ignored_keeps_its_server_until_the_next_sync(
+    pooler: Pooler, client: WireClient, direct: WireClient, connect: Connect
+) -> None:
+    other = await connect(pooler)
+    await client.send(EXTENDED_COPY_IN, Sync())
+    assert await client.lines(3) == ["1", "2", "G"]
+    await client.send(ONE_ROW, Flush())
+    assert await client.lines(1) == ["C COPY 1"]
+    await other.send(Query("SELECT 1"))
+    await eventually(clients_wait(pooler, 1))
+    assert await copied_rows(direct) == "0"
+    await client.send(Sync())
+    assert await client.until_ready() == ["Z I"]
+    assert await other.until_ready() == SELECT_1
+    assert await copied_rows(direct) == "1"
+
+
 async def test_a_client_that_leaves_in_the_middle_of_a_copy_leaves_nothing_behind(
     pooler: Pooler, client: WireClient, direct: WireClient, connect: Connect
 ) -> None:

@@ -161,7 +161,6 @@ class ModelPostgres:
     def _query(self, sql: str) -> None:
         self.is_unsynced = False
         self.statements.pop("", None)
-        self._portal = None
         if "SYNTAX" in sql.split(";"):
             raise ModelError("syntax error")
         self._run_all(sql.split(";"))
@@ -171,10 +170,12 @@ class ModelPostgres:
         for number, word in enumerate(words):
             if word:
                 self._check_status(word)
+            self._portal, self._is_portal_done = word, True
             self._run(word, "simple")
             if self.copying:
                 self._rest = words[number + 1 :]
                 return
+            self._portal = None
 
     def _take_extended(self, kind: str, body: bytes) -> None:
         first, second = [*body.split(b"\0"), b""][:2]
@@ -307,6 +308,7 @@ class ModelPostgres:
         self._is_discarding = self._is_in_doubt = False
         self._say(CommandComplete("COPY 1"))
         if how == "simple":
+            self._portal = None
             try:
                 self._run_all(self._rest)
             except ModelError as error:
@@ -319,7 +321,8 @@ class ModelPostgres:
 
     def _fail(self, sentence: str, how: str) -> None:
         self._say(ErrorResponse(sentence))
-        self._portal = None
+        if self.status == "I":
+            self._portal = None  # else it stays, to be described, until the block has ended
         self.is_skipping = how == "extended"
         if self.status == "T":
             self.status = "E"
