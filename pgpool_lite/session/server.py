@@ -319,6 +319,8 @@ class ServerSession(OwnQueries):
         rewriter, owed = client.rewriter, client.owed
         better = None
         self.has_said_fatal = interest.FATAL in message
+        if self.has_said_fatal:
+            self.close_reason = "server closes the connection"
         if (
             rewriter is not None
             and interest.STALE_PLAN in message

@@ -64,8 +64,8 @@ BAD_STARTUPS = {
     "length 0": struct.pack("!ii", 0, PROTOCOL_3_0) + bytes(8),
     "length 3": struct.pack("!ii", 3, PROTOCOL_3_0) + bytes(8),
     "length 7, too short for a version": struct.pack("!ii", 7, PROTOCOL_3_0) + bytes(8),
-    "a negative length": struct.pack("!ii", -1, PROTOCOL_3_0) + bytes(8),
-    "the largest length": struct.pack("!ii", 2**31 - 1, PROTOCOL_3_0) + bytes(64),
+    "a length above 2^31 (CVE-2026-107348)": struct.pack("!iI", -1, PROTOCOL_3_0) + bytes(8),
+    "the largest length (CVE-2026-6668)": struct.pack("!ii", 2**31 - 1, PROTOCOL_3_0) + bytes(64),
     "protocol 1.0": startup_packet(1 << 16, bytes(64)),
     "protocol 2.0": startup_packet(PROTOCOL_2_0, bytes(288)),
     "protocol 4.0": startup_packet(4 << 16, text("user") + text("postgres") + b"\0"),
@@ -76,7 +76,7 @@ BAD_STARTUPS = {
     "no parameters at all": startup_packet(PROTOCOL_3_0),
     "an empty name": startup_packet(PROTOCOL_3_0, b"\0" + text("postgres") + b"\0"),
     "text that is not UTF-8": startup_packet(PROTOCOL_3_0, b"user\0\xff\xfe\0\0"),
-    "options without a name": StartupMessage(
+    "options without a name (CVE-2026-107349)": StartupMessage(
         {"user": "postgres", "database": "app", "options": "-c="}
     ),
     "a query before the login": Query("SELECT 1"),

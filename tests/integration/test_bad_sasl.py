@@ -1,6 +1,11 @@
-"""Clients that break the SCRAM-SHA-256 exchange: each is told so and closed."""
+"""Clients that break the SCRAM-SHA-256 exchange: each is told so and closed.
+
+Some of it was a vulnerability of PgBouncer once; those cases have its CVE in their names.
+"""
 
 from __future__ import annotations
+
+import struct
 
 import pytest
 
@@ -65,8 +70,12 @@ BEGINNINGS = {
     "commas only": SASLInitialResponse("SCRAM-SHA-256", ",,,,,,"),
     "no GS2 header": SASLInitialResponse("SCRAM-SHA-256", "n=,r=rOprNGfwEbeRWgbNEkqO"),
     "a mandatory extension": SASLInitialResponse("SCRAM-SHA-256", "n,,m=x,n=,r=abcdefgh"),
-    "a length beyond the message": message("p", b"SCRAM-SHA-256\0\x7f\xff\xff\xffn,,n=,r=abc"),
-    "a length below zero": message("p", b"SCRAM-SHA-256\0\xff\xff\xff\xf0"),
+    "a length beyond the message (CVE-2026-6664)": message(
+        "p", b"SCRAM-SHA-256\0\x7f\xff\xff\xffn,,n=,r=abc"
+    ),
+    "a length below zero (CVE-2026-6664)": message("p", b"SCRAM-SHA-256\0\xff\xff\xff\xf0"),
+    "a message above 2^31 (CVE-2026-107348)": b"p" + struct.pack("!I", 2**31 + 8) + bytes(64),
+    "a message of 2 GiB (CVE-2026-6668)": b"p" + struct.pack("!I", 2**31 - 1) + bytes(64),
     "a mechanism without an end": message("p", b"SCRAM-SHA-256"),
     "an empty message": message("p"),
     "a clear password": PasswordMessage("secret"),
@@ -74,7 +83,7 @@ BEGINNINGS = {
     "the second message first": SASLResponse("c=biws,r=rOprNGfwEbeRWgbNEkqO,p=AAAA"),
     "a query": Query("SELECT 1"),
     "a Sync": Sync(),
-    "a second StartupMessage": LOGIN,
+    "a second StartupMessage (CVE-2026-107350)": LOGIN,
 }
 
 
@@ -93,7 +102,7 @@ ENDINGS = {
     "a proof that is not base64": "c=biws,r={nonce},p=!!!!",
     "another nonce": "c=biws,r=somethingelse,p=" + "A" * 43 + "=",
     "the client's nonce alone": "c=biws,r=rOprNGfwEbeRWgbNEkqO,p=" + "A" * 43 + "=",
-    "no nonce": "c=biws,p=" + "A" * 43 + "=",
+    "no nonce (CVE-2026-19888)": "c=biws,p=" + "A" * 43 + "=",
     "another channel binding": "c=eSws,r={nonce},p=" + "A" * 43 + "=",
     "nothing": "",
     "the first message again": "n,,n=,r=rOprNGfwEbeRWgbNEkqO",
@@ -111,12 +120,21 @@ async def test_a_client_that_ends_badly_is_told_so_and_closed(
     await assert_refused_alone(asked, pooler, connect)
 
 
-async def test_a_query_in_the_middle_of_the_exchange_is_refused(
-    pooler: Pooler, asked: WireClient, connect: Connect
+INTERRUPTIONS = {
+    "a query": Query("SELECT 1"),
+    "a second StartupMessage (CVE-2026-107350)": LOGIN,
+    "a message above 2^31 (CVE-2026-107348)": b"p" + struct.pack("!I", 2**31 + 8) + bytes(64),
+    "a message of 2 GiB (CVE-2026-6668)": b"p" + struct.pack("!I", 2**31 - 1) + bytes(64),
+}
+
+
+@pytest.mark.parametrize("data", INTERRUPTIONS.values(), ids=INTERRUPTIONS.keys())
+async def test_what_does_not_belong_in_the_middle_of_the_exchange_is_refused(
+    pooler: Pooler, asked: WireClient, connect: Connect, data: bytes
 ) -> None:
     await asked.send(FIRST)
     assert await asked.lines(1) == ["R SASLContinue"]
-    await asked.send(Query("SELECT 1"))
+    await asked.send(data)
     await assert_refused_alone(asked, pooler, connect)
 
 

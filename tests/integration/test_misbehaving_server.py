@@ -19,11 +19,13 @@ from tests.fake_postgres import (
     Script,
     answer,
     answered_by,
+    behave,
 )
 from tests.integration.conftest import Connect
 from tests.integration.watch import no_server_is_linked
 from tests.wire_client import WireClient, eventually
 from tests.wire_messages import (
+    BackendMessage,
     CommandComplete,
     DataRow,
     ErrorResponse,
@@ -170,6 +172,25 @@ async def test_a_server_that_breaks_the_protocol_in_a_query_is_closed_and_replac
         await assert_recovers(pooler, connect)
 
 
+@pytest.mark.parametrize("body", [b"SERROR\0Mno\0\0", b"\0", b""], ids=["text", "none", "empty"])
+async def test_cve_2026_6666_an_error_without_sqlstate_passes_and_harms_nobody(
+    make_pooler: MakePooler, connect: Connect, body: bytes
+) -> None:
+    async def fail_strangely(session: FakeSession) -> None:
+        await session.receive()
+        await session.send(message("E", body), ReadyForQuery())
+        await behave(session)
+
+    async with FakePostgres(fail_strangely) as fake:
+        pooler = await make_pooler(to=fake.url, pool_size=1)
+        client = await connect(pooler)
+        await client.send(Query("SELECT"))
+        error, _ = await client.messages_until_ready()
+        assert error == BackendMessage("E", body)
+        assert await client.query("SELECT") == answered_by(1)
+        await assert_recovers(pooler, connect, number=1)
+
+
 async def test_a_server_that_says_ready_once_too_often_is_not_used_again(
     make_pooler: MakePooler, connect: Connect
 ) -> None:
@@ -188,8 +209,16 @@ async def test_a_server_that_says_ready_once_too_often_is_not_used_again(
         await assert_recovers(pooler, connect)
 
 
-async def test_an_idle_server_that_says_ready_unasked_is_closed_and_nobody_notices(
-    make_pooler: MakePooler, connect: Connect
+UNASKED = {
+    "ReadyForQuery": ReadyForQuery(),
+    "a row": DataRow("someone else's"),
+    "an error without SQLSTATE (CVE-2026-6666)": message("E", b"SFATAL\0\0"),
+}
+
+
+@pytest.mark.parametrize("said", UNASKED.values(), ids=UNASKED.keys())
+async def test_what_nobody_asked_for_reaches_nobody_and_its_server_is_replaced(
+    make_pooler: MakePooler, connect: Connect, said: bytes
 ) -> None:
     may_speak = asyncio.Event()
 
@@ -197,28 +226,7 @@ async def test_an_idle_server_that_says_ready_unasked_is_closed_and_nobody_notic
         await session.receive()
         await session.send(answer(session))
         await may_speak.wait()
-        await session.send(ReadyForQuery())
-        await session.stay_silent()
-
-    async with FakePostgres(speak_unasked) as fake:
-        pooler = await make_pooler(to=fake.url, pool_size=1)
-        client = await connect(pooler)
-        assert await client.query("SELECT") == answered_by(1)
-        may_speak.set()
-        await eventually(lambda: sum(pool.sv_idle for pool in pooler.pools()) == 0)
-        assert await client.query("SELECT") == answered_by(2)
-
-
-async def test_a_row_nobody_asked_for_reaches_nobody(
-    make_pooler: MakePooler, connect: Connect
-) -> None:
-    may_speak = asyncio.Event()
-
-    async def speak_unasked(session: FakeSession) -> None:
-        await session.receive()
-        await session.send(answer(session))
-        await may_speak.wait()
-        await session.send(DataRow("someone else's"))
+        await session.send(said)
         await session.stay_silent()
 
     async with FakePostgres(speak_unasked) as fake:

@@ -127,6 +127,8 @@ LOGIN_VIOLATIONS = {
     "a ParameterStatus without an end": AuthenticationOk() + message("S", b"x"),
     "a status that is no status": AuthenticationOk() + ReadyForQuery("X"),
     "a row": AuthenticationOk() + DataRow("1"),
+    "an error without SQLSTATE (CVE-2026-6666)": message("E", b"SFATAL\0Mno entry\0\0"),
+    "an error of nothing (CVE-2026-6666)": message("E"),
 }
 
 
@@ -167,7 +169,7 @@ def demanding(challenge: str) -> Script:
     return login
 
 
-async def test_a_server_that_asks_for_a_billion_iterations_is_refused_at_once(
+async def test_cve_2026_6669_a_server_that_asks_for_a_billion_iterations_is_refused_at_once(
     make_pooler: MakePooler, open_client: OpenClient
 ) -> None:
     # Each SCRAM iteration is a hash to compute; that many would stop the pooler for minutes.
@@ -187,6 +189,8 @@ CHALLENGES = {
     "zero iterations": f"r={{nonce}}fake,s={SALT},i=0",
     "fewer than zero iterations": f"r={{nonce}}fake,s={SALT},i=-1",
     "iterations that are no number": f"r={{nonce}}fake,s={SALT},i=many",
+    "a nonce of 1500 characters (CVE-2026-6665)": f"r={{nonce}}{'x' * 1500},s={SALT},i=4096",
+    "a nonce of a megabyte (CVE-2026-6665)": f"r={{nonce}}{'x' * 1_000_000},s={SALT},i=4096",
     "another nonce": f"r=another,s={SALT},i=4096",
     "a salt that is not base64": "r={nonce}fake,s=!!!!,i=4096",
     "a mandatory extension": f"m=x,r={{nonce}}fake,s={SALT},i=4096",

@@ -152,6 +152,15 @@ def test_promise_3_a_query_in_a_failed_segment_is_discarded_with_the_segment_beh
     assert pair.server(ReadyForQuery()).owed == "Q"
 
 
+def test_promise_5_a_server_that_has_said_fatal_is_not_used_again() -> None:
+    pair = Pair().client(Query("SELECT 1"))
+
+    pair.server(ROWS, ReadyForQuery(), ErrorResponse("shutting down", severity="FATAL"))
+
+    assert pair.is_settled
+    assert pair.server_session.close_reason == "server closes the connection"
+
+
 def test_promise_2_a_batch_without_sync_keeps_the_pair() -> None:
     seen = read_owing(b"Q", unsynced=True)([ReadyForQuery()])
 
