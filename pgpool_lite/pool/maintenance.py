@@ -169,8 +169,9 @@ def _linked_servers(pool: Pool, now: float) -> Iterator[Action]:
 
 
 def _tested_servers(pool: Pool, now: float) -> Iterator[Action]:
-    """Find servers that do not answer a check or reset query."""
-    for server in list(pool.servers[ServerState.TESTED]):
+    """Find servers that do not answer a check, reset or connect query."""
+    connecting = [server for server in pool.servers[ServerState.LOGIN] if server.swallowing]
+    for server in [*pool.servers[ServerState.TESTED], *connecting]:
         if now - server.requested_at > TEST_LIMIT_S:
             yield CloseServer(server, f"{server.own_failure} (no answer)")
 

@@ -263,7 +263,7 @@ def _startup_parameters(settings: DatabaseSettings) -> tuple[tuple[str, str], ..
 
 
 def _server_of(settings: DatabaseSettings) -> DatabaseSettings:
-    """Return the part of a database's line that decides where its connections lead."""
+    """Return the part of a database's line that decides where its connections lead and begin."""
     return DatabaseSettings(
         name=settings.name,
         host=settings.host,
@@ -273,6 +273,8 @@ def _server_of(settings: DatabaseSettings) -> DatabaseSettings:
         password=settings.password,
         sslmode=settings.sslmode,
         sslnegotiation=settings.sslnegotiation,
+        connect_query=settings.connect_query,
+        load_balance_hosts=settings.load_balance_hosts,
     )
 
 

@@ -210,7 +210,7 @@ class ServerLoginConnection(Conversation):
         """Host and port of the server, as configured while nothing better is known."""
         endpoint = self._server.endpoint
         if endpoint is not None:
-            return ("unix", 0) if endpoint.is_unix else (endpoint.address, endpoint.port)
+            return endpoint.shown
         settings = self._pool.database.settings
         return settings.host or "unix", settings.port
 

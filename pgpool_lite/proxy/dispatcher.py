@@ -99,6 +99,8 @@ class Dispatcher:
         """Take a server back whose check, reset or connect query has been answered."""
         server, pool, now = connection.session, connection.pool, self.clock()
         if server.state is ServerState.LOGIN:
+            if server.own_refusal:
+                self.log.connect_query_refused(server, pool)
             self.server_ready(server, pool)
         else:
             self.follow_up(server, pool, pool.server_usable(server, now))
@@ -258,9 +260,10 @@ class Dispatcher:
     def lose_server(self, connection: ServerConnection, error: ServerError) -> None:
         """Close a server that broke, and tell the client that was linked to it."""
         server, pool = connection.session, connection.pool
-        if server.state is ServerState.CLOSED:
-            return
-        self.close_server(server, pool, error)
+        if server.state is ServerState.LOGIN:
+            self.login_failed(server, pool, error)  # in its connect_query
+        elif server.state is not ServerState.CLOSED:
+            self.close_server(server, pool, error)
 
     def close_server(self, server: ServerSession, pool: Pool, error: ServerError) -> None:
         """Close a server of any state for a reason that its client is told."""

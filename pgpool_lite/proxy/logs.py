@@ -185,6 +185,11 @@ class ConnectionLog:
         if self._settings().log_connections:
             self.server(server, pool).info("SSL established: %s", server.connection.tls)
 
+    def connect_query_refused(self, server: ServerSession, pool: Pool) -> None:
+        """Note, in PgBouncer's words, that a server refused its connect_query; it is used still."""
+        refusal = server.own_refusal
+        self.server(server, pool).error("error while executing exec_on_query: %s", refusal)
+
     def client_closed(self, client: ClientSession, pool: Pool, reason: str, now: float) -> None:
         """Note that a client's connection ends, and why."""
         if self._settings().log_disconnections:

@@ -136,7 +136,8 @@ class ServerConnection(asyncio.Protocol):
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of the other end."""
-        return peer_address(self.transport)
+        endpoint = self.session.endpoint
+        return peer_address(self.transport) if endpoint is None else endpoint.shown
 
     @property
     def own_address(self) -> tuple[str, int]:

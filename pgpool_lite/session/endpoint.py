@@ -25,6 +25,11 @@ class Endpoint:
         return is_socket_directory(self.address)
 
     @property
+    def shown(self) -> tuple[str, int]:
+        """Host and port for the log and SHOW; every Unix socket is called "unix"."""
+        return "unix" if self.is_unix else self.address, self.port
+
+    @property
     def socket_path(self) -> str:
         """The Unix socket's path, in the form in which the kernel takes it: unix(7)."""
         path = f"{self.address}/.s.PGSQL.{self.port}"

@@ -1,9 +1,10 @@
 """What does a server answer to us, not to a client? Queries of our own, and what comes unasked.
 
 A SET that gives a server its next client's parameters, a check, a reset, a connect_query: each is a
-Query of ours, and its answer is swallowed. An idle server may also speak unasked: a notice, a
-notification, a changed parameter, or its last error. `OwnQueries` is the part of `ServerSession`
-that deals with these; nothing of it runs while a client's answers pass.
+Query of ours, and its answer is swallowed. A server that refuses one is of no further use, unless
+it was the connect_query. An idle server may also speak unasked: a notice, a notification, a changed
+parameter, or its last error. `OwnQueries` is the part of `ServerSession` that deals with these;
+nothing of it runs while a client's answers pass.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pgpool_lite.session.client import CUT, ClientSession
 from pgpool_lite.session.interest import NEEDED_WHOLE, unexpected, whole_end
 from pgpool_lite.session.parameters import TrackedParameters, Values
 from pgpool_lite.session.statements import ServerStatements
+from pgpool_lite.session.states import ServerState
 from pgpool_lite.wire import backend, codes
 from pgpool_lite.wire.framing import scan
 from pgpool_lite.wire.frontend import encode_query
@@ -33,7 +35,9 @@ class OwnQueries:
         "cut",
         "dropping",
         "own_failure",
+        "own_refusal",
         "parameters",
+        "state",
         "statements",
         "swallowing",
         "tracked",
@@ -44,7 +48,9 @@ class OwnQueries:
     cut: bytes
     dropping: bool
     own_failure: str
+    own_refusal: str
     parameters: Values
+    state: ServerState
     statements: ServerStatements
     swallowing: int
     tracked: TrackedParameters
@@ -101,6 +107,9 @@ class OwnQueries:
             self._note_parameter(body)
         elif data[pos] == codes.ERROR_RESPONSE:
             said = backend.decode_error(body)
+            if self.swallowing and self.state is ServerState.LOGIN:
+                self.own_refusal = f"{said.severity}: {said.message}"
+                return
             reason = self.own_failure if self.swallowing else "server closed the connection"
             raise ServerError(reason, detail=f"{said.severity} {said.sqlstate} {said.message}")
         else:

@@ -84,7 +84,6 @@ class ServerSession(OwnQueries):
         "released_at",
         "requested_at",
         "retires_at",
-        "state",
         "status",
         "tail",
     )
@@ -112,6 +111,7 @@ class ServerSession(OwnQueries):
         self.status: int = codes.STATUS_IDLE  # of the transaction, by the last ReadyForQuery
         self.swallowing = 0  # queries of our own whose answers come before the client's
         self.own_failure = ""  # what to say when such a query fails
+        self.own_refusal = ""  # what the server said when it refused a connect_query
         self.copying = copying.NOT
         self.has_begun = False  # in doubt: something of the answer to the oldest request has come
         self.forbids_blocks = False  # statement pooling: a transaction block ends the pairing

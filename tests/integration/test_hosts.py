@@ -127,7 +127,7 @@ async def test_a_directory_is_a_unix_socket(
 ) -> None:
     async with Pooler(database(postgres, str(postgres.socket_dir))) as pooler:
         assert await (await connect(pooler)).query("SELECT 1") == SELECT_1
-    assert "unix:0 new connection to server\n" in log.text
+    assert f"unix:{postgres.port} new connection to server\n" in log.text
 
 
 async def accept(address: Endpoint) -> asyncio.Server:

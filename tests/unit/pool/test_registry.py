@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pgpool_lite.config import Config, DatabaseSettings, PoolMode, Settings, UserSettings
+from pgpool_lite.config.values import LoadBalanceHosts
 from pgpool_lite.errors import LoginRejected
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.session.states import ServerState
@@ -206,6 +207,19 @@ def test_promise_5_reload_retires_the_servers_of_a_database_that_moved() -> None
     registry.reload(make_config(replace(APP, host="db3")), 3.0)
     assert server.close_reason == "close_needed"
     assert app.settings.host == "db3"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"connect_query": "SET x = 1"}, {"load_balance_hosts": LoadBalanceHosts.DISABLE}],
+)
+def test_reload_retires_servers_that_would_now_begin_otherwise(change: dict[str, object]) -> None:
+    registry = make_registry()
+    server = add_server(registry.pool_for(registry.find_database("app", 0.0), "alice"))
+
+    registry.reload(make_config(replace(APP, **change)), 1.0)  # type: ignore[arg-type]  # by name
+
+    assert server.close_reason
 
 
 def test_reload_gives_up_the_pools_of_a_database_that_is_gone() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pgpool_lite.config import PoolMode
+from pgpool_lite.pool.maintenance import TEST_LIMIT_S
+from pgpool_lite.proxy.server_connection import ServerConnection
 from tests.unit.world import World, state_of, transport_of
 from tests.wire_messages import (
     CommandComplete,
@@ -164,6 +166,56 @@ def test_a_server_with_a_connect_query_is_ready_when_that_is_answered() -> None:
     server.data_received(CommandComplete("SET") + ReadyForQuery())
 
     assert server.session.client is client.session
+
+
+def begin_connect_query(world: World) -> ServerConnection:
+    """Let a server come as far as its connect query, while a client waits for it."""
+    world.add_client().data_received(SELECT)
+    [server] = world.logging_in
+    server.relay(server.session.ask("SET ROLE x", "connect query failed"))
+    return server
+
+
+def test_a_server_that_refuses_its_connect_query_is_used_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = begin_connect_query(World())
+
+    server.data_received(ErrorResponse("no role x", severity="ERROR") + ReadyForQuery())
+
+    assert state_of(server) == "ACTIVE"
+    assert "error while executing exec_on_query: ERROR: no role x" in caplog.text
+
+
+def test_a_connect_query_that_leaves_a_transaction_open_is_a_failed_login() -> None:
+    world = World()
+    server = begin_connect_query(world)
+
+    server.data_received(CommandComplete("BEGIN") + ReadyForQuery("T"))
+
+    assert state_of(server) == "CLOSED"
+    assert world.pool.failure == "connect query failed"
+
+
+def test_a_server_that_dies_of_its_connect_query_is_a_failed_login() -> None:
+    world = World()
+    server = begin_connect_query(world)
+
+    server.data_received(ErrorResponse("terminating connection", severity="FATAL"))
+    server.connection_lost(None)
+
+    assert state_of(server) == "CLOSED"
+    assert world.pool.failure == "server conn crashed?"
+
+
+def test_a_connect_query_that_is_never_answered_ends_its_server() -> None:
+    world = World()
+    server = begin_connect_query(world)
+
+    world.clock.now += TEST_LIMIT_S + 1
+    world.dispatcher.sweep()
+
+    assert state_of(server) == "CLOSED"
 
 
 # --- flow ---
