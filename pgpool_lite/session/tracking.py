@@ -99,26 +99,25 @@ class TrackingRewriter(Rewriter):
         """Look at the messages from `pos` on; put others in place of some Queries."""
         session, tracking = self._session, self._tracking
         pieces: list[bytes] = []
+        start = 0  # first byte that is not in `pieces`
         while (query := _find_query(data, pos)) >= 0:
-            pieces.append(super()._walk(data[:query], pos))
-            data = data[query:]
-            pos = 0
+            pieces.append(super()._walk(data[start:query], pos - start))
             if self.left or session.is_leaving:
-                self.left += data if self.left else b""
+                self.left += data[query:] if self.left else b""
                 return b"".join(pieces)
-            end = message_end(data, 0)
-            outcome = KEEP if session.unsynced else tracking.take_query(data, end)
+            end = message_end(data, query)
+            outcome = KEEP if session.unsynced else tracking.take_query(data, query, end)
             if outcome == KEEP:
-                pieces.append(super()._walk(data[:end], 0))
+                pieces.append(super()._walk(data[query:end], 0))
             elif outcome == CHANGED:
                 pieces.append(tracking.changed)
                 self._end_segment(codes.SYNC, is_whole=True)
             else:
-                self._stop(outcome, data, 0)
+                self._stop(outcome, data, query)
                 return b"".join(pieces)
-            data = data[end:]
-        if data:
-            pieces.append(super()._walk(data, pos))
+            start = pos = end
+        if start < len(data):
+            pieces.append(super()._walk(data[start:], pos - start))
         return b"".join(pieces)
 
 
@@ -144,19 +143,19 @@ class TrackingRenaming(Renaming):
 
     # --- simple queries ---
 
-    def take_query(self, data: bytes, end: int) -> int:
-        """Say what is to be done with the Query that `data` begins with, outside of a segment.
+    def take_query(self, data: bytes, pos: int, end: int) -> int:
+        """Say what is to be done with the Query at `pos`, outside of a segment.
 
         `end` is where it ends, maybe beyond `data`.
         """
-        start = codes.HEADER_SIZE
+        start = pos + codes.HEADER_SIZE
         if end > len(data) < start + sql_heads.HEAD_LIMIT:
-            return self._need_more("Query", data, 0, end, MAX_NAMES)
+            return self._need_more("Query", data, pos, end, MAX_NAMES)
         word = sql_heads.word(data, start)
         name = sql_heads.deallocated(data, start) if data.find(0, start) == end - 1 else None
         if word and word != sql_heads.DEALLOCATE:
             if end > len(data):
-                return self._need_more("Query", data, 0, end, MAX_PARSE)
+                return self._need_more("Query", data, pos, end, MAX_PARSE)
             self.drop_unnamed()
             self._refuse(refusals.of_sql(word))
             self.changed += _SYNC
