@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from pgpool_lite.dev.cluster import Cluster
 from tests.conftest import MakePooler
 from tests.docs.pages import page
+from tests.integration.conftest import Connect
 from tests.integration.differential import (
     SYNC,
     WAIT,
@@ -44,7 +45,7 @@ from tests.integration.test_prepared_differential import (
     ending_segments,
     tried,
 )
-from tests.wire_messages import BackendMessage, Parse, message, text
+from tests.wire_messages import BackendMessage, Bind, Execute, Parse, Sync, message, text
 
 FATAL = "FATAL"
 NAME_ERRORS = ("prepared statement name is already in use", "prepared statement did not exist")
@@ -362,3 +363,32 @@ async def test_a_conversation_that_differs_for_its_reason(
 def test_every_reason_is_given_in_the_docs() -> None:
     section = page("docs/prepared-statements.md").section("Where we differ from PgBouncer")
     assert [reason.title for reason in REASONS if f"**{reason.title}" not in section] == []
+
+
+# What random cases do not come across
+
+
+async def test_a_stale_plan_is_prepared_afresh_by_ours_only(sides: Sides, connect: Connect) -> None:
+    migration = await connect(sides.postgres)
+    outcomes = []
+    for table, side in (("theirs", sides.theirs), ("ours", sides.ours)):
+        await migration.query(f"CREATE TABLE {table} AS SELECT 1 AS a")
+        client = await connect(side)
+        await client.send(Parse(f"TABLE {table}", "a"), Sync())
+        await client.until_ready()
+        await migration.query(f"ALTER TABLE {table} ADD b int DEFAULT 2")
+        for _ in range(2):
+            await client.send(Bind(statement="a"), Execute(), Sync())
+            outcomes.append((await client.until_ready())[-2])
+        await migration.query(f"DROP TABLE {table}")
+    stale = "E ERROR 0A000 cached plan must not change result type"
+    assert outcomes == [stale, stale, stale, "C SELECT 1"]
+
+
+async def test_names_beyond_10000_are_refused_by_ours_only(sides: Sides, connect: Connect) -> None:
+    outcomes = []
+    for side in (sides.theirs, sides.ours):
+        client = await connect(side)
+        await client.send(*(Parse("SELECT 1", f"s{n}") for n in range(10_001)), Sync())
+        outcomes.append((await client.until_ready())[-2])
+    assert outcomes == ["1", "E ERROR 53400 too many prepared statements"]
