@@ -83,11 +83,15 @@ def closes_sooner_or_later(difference: Difference) -> bool:
 
 
 def is_as_postgresql(difference: Difference) -> bool:
-    """Ours answers as PostgreSQL does, up to where it closes the client for a name."""
+    """Ours answers as PostgreSQL does, up to where it closes the client for a name.
+
+    That may be before answers which PostgreSQL has given by then.
+    """
     ours, postgres = difference.ours, difference.postgres
-    for found, wanted in zip(ours.messages, postgres.messages, strict=False):
+    for at, (found, wanted) in enumerate(zip(ours.messages, postgres.messages, strict=False)):
         if is_fatal(found):
-            return wanted.type == "E" and is_name_error(found.fields["M"], wanted.fields["C"])
+            errors = [each.fields["C"] for each in postgres.messages[at:] if each.type == "E"]
+            return any(is_name_error(found.fields["M"], sqlstate) for sqlstate in errors)
         if found.type != wanted.type or (found.type != "E" and found.body != wanted.body):
             return False
         if found.type == "E" and found.fields["C"] != wanted.fields["C"]:
