@@ -120,13 +120,14 @@ class ConsoleSession:
         """A command has been given that is not done yet."""
         return self._pending is not None
 
-    def welcome(self, key: CancelKey) -> bytes:
-        """Return what ends the client's login."""
+    def welcome(self, key: CancelKey, notice: str = "") -> bytes:
+        """Return what ends the client's login, with a NOTICE if it is to get one."""
         return b"".join(
             (
                 backend.AUTHENTICATION_OK,
                 *(backend.parameter_status(name, value) for name, value in WELCOME.items()),
                 backend.backend_key_data(key),
+                backend.notice_response(notice) if notice else b"",
                 backend.READY_IDLE,
             )
         )

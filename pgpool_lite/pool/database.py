@@ -24,7 +24,7 @@ class Database:
         #: DISABLE: new clients are refused.
         self.is_disabled = False
         self.stats = Stats(now)
-        self.headcount = Headcount()
+        self.headcount = Headcount("max_db_connections")
         #: Since when a sweep has found nobody here; None while there is somebody.
         self.deserted_since: float | None = None
 

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 class Headcount:
     """The connections of one database, or of one user, over all pools."""
 
-    __slots__ = ("client_count", "pools", "server_count", "starving")
+    __slots__ = ("client_count", "limit_name", "pools", "server_count", "starving")
 
-    def __init__(self) -> None:
-        """Begin with nobody."""
+    def __init__(self, limit_name: str = "") -> None:
+        """Begin with nobody. The servers are limited by the setting of that name."""
+        self.limit_name = limit_name
         #: Clients that have proved themselves, from then until they are closed.
         self.client_count = 0
         #: Servers of every state, those being opened too.
@@ -64,7 +65,7 @@ class Census:
 
     def of_user(self, user: str) -> Headcount:
         """Return the headcount of a user, made if need be."""
-        return self._users.setdefault(user, Headcount())
+        return self._users.setdefault(user, Headcount("max_user_connections"))
 
     def client_came(self, database: Headcount, user: str) -> None:
         """Count a client that has proved to be `user`."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pgpool_lite.pool.headcount import Headcount
-from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.pool import EVICTED_FOR, Pool
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState, ServerState
@@ -38,6 +38,8 @@ class Evict:
 
     pool: Pool
     server: ServerSession
+    #: PgBouncer's words for it.
+    reason: str
 
 
 def next_step(pool: Pool, now: float, *, is_asked: bool = False) -> Open | Evict | None:
@@ -69,7 +71,7 @@ def _decide(pool: Pool, now: float, is_asked: bool) -> tuple[Open | Evict | None
         idle = next(iter(pool.servers[ServerState.IDLE]), None)
         pool.squeeze(idle is None)
         if idle is not None:
-            return Evict(pool, idle), None
+            return Evict(pool, idle, EVICTED_FOR + "pool_size"), None
         replicating = None  # the next server that comes free makes room
     else:
         pool.squeeze(False)
@@ -148,8 +150,9 @@ def _full_headcount(pool: Pool) -> Headcount | None:
 
 def _idle_for_longest(headcount: Headcount) -> Evict | None:
     """Return which of a headcount's servers gives way: nobody uses it, and longest so."""
+    reason = EVICTED_FOR + headcount.limit_name
     candidates = (
-        Evict(pool, next(iter(pool.servers[state])))
+        Evict(pool, next(iter(pool.servers[state])), reason)
         for pool in headcount.pools
         for state in _STATES_THAT_GIVE_WAY[pool.is_waited_for]
         if pool.servers[state]

@@ -42,6 +42,8 @@ _SESSION: Final = PoolMode.SESSION
 
 #: Why a server is closed when it comes free, if what it connects to has changed.
 CLOSE_NEEDED: Final = "close_needed"
+#: Why a server is closed whose room is needed; the limit that is reached comes behind.
+EVICTED_FOR: Final = "evicted for "
 
 
 class Pool(Roster):
@@ -68,6 +70,7 @@ class Pool(Roster):
         self.welcome: dict[str, str] | None = None
         #: Why the last attempt to log in failed, "" if it did not; and when it began.
         self.failure = ""
+        self.is_refused = False  # that was PostgreSQL's answer
         self.login_began_at = float("-inf")
         self.last_lifetime_close_at = float("-inf")
         # --- among other pools ---
@@ -248,19 +251,22 @@ class Pool(Roster):
             self.last_lifetime_close_at = now
         if not server.close_reason and self.database.is_paused:
             server.close_reason = "pause mode"
-        if not server.close_reason and self._must_give_way():
-            server.close_reason = "evicted"
+        if not server.close_reason:
+            server.close_reason = self._give_way()
         return bool(server.close_reason)
 
-    def _must_give_way(self) -> bool:
-        """Say whether the room of a server is needed: for a replication client, or by another pool.
+    def _give_way(self) -> str:
+        """Return why the room of a server is needed, "" if it is not.
 
-        Another pool gets it only if nobody here waits for the server.
+        It may be for a replication client; or for another pool, if nobody here waits for a server.
         """
-        return self.is_squeezed or (
-            not self._waiting
-            and any(other.is_waited_for for each in self.headcounts for other in each.starving)
-        )
+        if self.is_squeezed:
+            return EVICTED_FOR + "pool_size"
+        if not self._waiting:
+            for each in self.headcounts:
+                if any(other.is_waited_for for other in each.starving):
+                    return EVICTED_FOR + each.limit_name
+        return ""
 
     # --- servers come and go ---
 
@@ -348,20 +354,13 @@ class Pool(Roster):
         """Note that a server has been idle for so long that it must be checked before use."""
         self._move(server, _USED)
 
-    def login_failed(self, server: ServerSession, reason: str) -> None:
-        """Note that an attempt to open a server failed; nobody tries again for a while."""
-        self.failure = reason
-        self.remove_server(server)
+    def login_failed(self, server: ServerSession, reason: str, *, is_refusal: bool = False) -> None:
+        """Note that an attempt to open a server failed; nobody tries again for a while.
 
-    def remove_server(self, server: ServerSession) -> ClientSession | None:
-        """Forget a server that is closed; return the client that was linked to it."""
-        client = server.client
-        if client is not None:
-            client.server = None
-            server.client = None
-        if server.state is not _CLOSED:
-            self._move(server, _CLOSED)
-        return client
+        `is_refusal`: PostgreSQL is there, and said no.
+        """
+        self.failure, self.is_refused = reason, is_refusal
+        self.remove_server(server)
 
     # --- clients come and go ---
 
@@ -369,20 +368,6 @@ class Pool(Roster):
         """Note that a client has been welcomed."""
         self._move_client(client, _CLIENT_ACTIVE)
         self.counters.client_login_count += 1
-
-    def remove_client(self, client: ClientSession) -> ServerSession | None:
-        """Forget a client that leaves; return the server still linked to it, which is not settled.
-
-        A settled server (session mode) is to be given to `release` before; what comes back here
-        has a transaction or a query open and must be closed.
-        """
-        server = client.server
-        client.server = None
-        if server is not None:
-            server.client = None
-        if client.state is not ClientState.CLOSED:
-            self._move_client(client, ClientState.CLOSED)
-        return server
 
     def is_life_over(self, server: ServerSession, now: float) -> bool:
         """Say whether a server is too old; they retire one by one, spread over a lifetime."""

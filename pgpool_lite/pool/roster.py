@@ -122,6 +122,32 @@ class Roster:
         for each in self.headcounts:
             each.server_count += 1
 
+    # --- who leaves ---
+
+    def remove_server(self, server: ServerSession) -> ClientSession | None:
+        """Forget a server that is closed; return the client that was linked to it."""
+        client = server.client
+        if client is not None:
+            client.server = None
+            server.client = None
+        if server.state is not ServerState.CLOSED:
+            self._move(server, ServerState.CLOSED)
+        return client
+
+    def remove_client(self, client: ClientSession) -> ServerSession | None:
+        """Forget a client that leaves; return the server still linked to it, which is not settled.
+
+        A settled server (session mode) is to be given to `release` before; what comes back here
+        has a transaction or a query open and must be closed.
+        """
+        server = client.server
+        client.server = None
+        if server is not None:
+            server.client = None
+        if client.state is not ClientState.CLOSED:
+            self._move_client(client, ClientState.CLOSED)
+        return server
+
     # --- the movers ---
 
     def _move(self, server: ServerSession, state: ServerState) -> None:

@@ -267,7 +267,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
             self._runtime.dispatcher.replenish(pool)  # its own server will welcome it
         elif pool.welcome is not None:
             self._welcome(pool, pool.welcome)
-        elif pool.failure and not pool.has_usable_server:
+        elif pool.failure and pool.is_refused and not pool.has_usable_server:
             self.refuse(cached_failure(pool))
             self._runtime.dispatcher.try_again(pool)
         else:
@@ -362,11 +362,11 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         self._transport.close()
 
     def login_timed_out(self) -> None:
-        """Close a client that has not logged in within client_login_timeout.
+        """Close a client that has not proved itself within client_login_timeout.
 
-        One that wants replication may wait for a server in LOGIN, for query_wait_timeout.
+        Who has, and waits for a server to come in, is the pool's to look after.
         """
-        if self._session is None or self._session.replication is None:
+        if self._session is None:
             self.refuse(LimitReached("client_login_timeout"))
 
     def _leave(self, reason: str) -> None:

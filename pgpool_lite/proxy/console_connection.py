@@ -86,7 +86,8 @@ class ConsoleConnection(asyncio.Protocol):
         registry = runtime.registry
         registry.census.client_came(registry.console.headcount, admission.user)
         transport.set_protocol(self)
-        transport.write(self._session.welcome(_make_key()))
+        notice = runtime.settings.login_notify_message
+        transport.write(self._session.welcome(_make_key(), notice))
         if rest:
             self.data_received(rest)
 

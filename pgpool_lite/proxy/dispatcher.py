@@ -139,7 +139,7 @@ class Dispatcher:
         step = opening.next_step(pool, self.clock(), is_asked=is_asked)
         while isinstance(step, Evict):
             step.pool.remove_server(step.server)
-            self._close_socket(step.server, step.pool, "evicted")
+            self._close_socket(step.server, step.pool, step.reason)
             step = opening.next_step(pool, self.clock(), is_asked=is_asked)
         if step is None:
             return
@@ -180,9 +180,9 @@ class Dispatcher:
             self._replication_refused(server, pool, error)
             return
         self.log.server_closed(server, pool, error.message, self.clock())
-        pool.login_failed(server, error.message)
-        server.connection.close()
         is_refusal = isinstance(error, ServerRefusedLogin)
+        pool.login_failed(server, error.message, is_refusal=is_refusal)
+        server.connection.close()
         if is_refusal and not pool.has_lasting_server:
             refusal = LoginRejected(
                 error.message, sqlstate=error.sqlstate, detail=error.detail, hint=error.hint

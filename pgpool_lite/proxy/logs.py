@@ -143,11 +143,12 @@ class ConnectionLog:
 
     def client(self, client: ClientSession, pool: Pool) -> Adapter:
         """Return a log whose lines begin with this client's name."""
-        return _Prefixed(_prefix("C", client.id, pool, client.connection.address))
+        user = client.user or pool.user  # the name that it came with
+        return _Prefixed(_prefix("C", client.id, pool, user, client.connection.address))
 
     def server(self, server: ServerSession, pool: Pool) -> Adapter:
         """Return a log whose lines begin with this server's name."""
-        return _Prefixed(_prefix("S", server.id, pool, server.connection.address))
+        return _Prefixed(_prefix("S", server.id, pool, pool.user, server.connection.address))
 
     def login_attempt(
         self,
@@ -249,8 +250,8 @@ class ConnectionLog:
             self.stranger(stranger).warning("pooler error: %s", error.message)
 
 
-def _prefix(kind: str, session_id: int, pool: Pool, address: tuple[str, int]) -> str:
-    return f"{kind}-0x{session_id:x}: {pool.database.name}/{pool.user}@{place(address)}"
+def _prefix(kind: str, session_id: int, pool: Pool, user: str, address: tuple[str, int]) -> str:
+    return f"{kind}-0x{session_id:x}: {pool.database.name}/{user}@{place(address)}"
 
 
 def place(address: tuple[str, int]) -> str:

@@ -100,6 +100,14 @@ def test_nothing_is_read_behind_terminate() -> None:
 # --- extended queries ---
 
 
+def test_the_welcome_has_the_notice_of_login_notify_message() -> None:
+    session = Console().session
+
+    greeting = [str(each) for each in split(session.welcome(CancelKey(1, b"abcd"), "mind the gap"))]
+
+    assert greeting[-2:] == ["N NOTICE 00000 mind the gap", "Z I"]
+
+
 def test_a_statement_is_parsed_described_bound_and_executed() -> None:
     assert Console().says(
         Parse("SHOW STATE"), DescribeStatement(), Bind(), DescribePortal(), Execute(), Sync()

@@ -222,7 +222,7 @@ def test_the_server_that_is_idle_longest_gives_way() -> None:
     add_server(eve, 103, now=2.0)
     wait_in(mine)
 
-    assert next_step(mine, 10.0) == Evict(eve, oldest)
+    assert next_step(mine, 10.0) == Evict(eve, oldest, "evicted for max_db_connections")
 
 
 def test_a_server_that_gives_way_to_a_user_comes_from_another_database() -> None:
@@ -232,7 +232,7 @@ def test_a_server_that_gives_way_to_a_user_comes_from_another_database() -> None
     server = add_server(elsewhere, 102, now=2.0)
     wait_in(mine)
 
-    assert next_step(mine, 10.0) == Evict(elsewhere, server)
+    assert next_step(mine, 10.0) == Evict(elsewhere, server, "evicted for max_user_connections")
 
 
 def test_room_is_made_step_by_step_after_a_limit_was_lowered() -> None:
@@ -242,7 +242,7 @@ def test_room_is_made_step_by_step_after_a_limit_was_lowered() -> None:
     wait_in(mine)
 
     for server in servers:
-        assert next_step(mine, 10.0) == Evict(theirs, server)
+        assert next_step(mine, 10.0) == Evict(theirs, server, "evicted for max_db_connections")
         theirs.remove_server(server)
     assert next_step(mine, 10.0) == Open()
 
@@ -254,7 +254,7 @@ def test_a_stale_server_gives_way_unless_somebody_waits_for_it() -> None:
     theirs.grow_stale(server)
     wait_in(mine)
 
-    assert next_step(mine, 10.0) == Evict(theirs, server)
+    assert next_step(mine, 10.0) == Evict(theirs, server, "evicted for max_db_connections")
     wait_in(theirs)
     assert next_step(mine, 10.0) is None
 
@@ -294,7 +294,10 @@ def test_a_server_that_comes_free_is_closed_for_a_pool_that_starves() -> None:
 
     assert theirs.release(server, 11.0) is None
 
-    assert (server.state, server.close_reason) == (ServerState.CLOSED, "evicted")
+    assert (server.state, server.close_reason) == (
+        ServerState.CLOSED,
+        "evicted for max_db_connections",
+    )
     assert list(mine.headcounts[0].starving) == [mine]
     assert wants_server(mine)
     assert not mine.headcounts[0].starving

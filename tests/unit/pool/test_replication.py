@@ -70,7 +70,7 @@ def test_an_idle_server_gives_way_in_a_full_pool() -> None:
     oldest, _ = add_servers(pool, 2)
     arrive(pool)
 
-    assert next_step(pool, 0.0) == Evict(pool, oldest)
+    assert next_step(pool, 0.0) == Evict(pool, oldest, "evicted for pool_size")
 
 
 def test_in_a_pool_that_is_full_and_busy_the_next_server_that_comes_free_makes_room() -> None:
@@ -83,7 +83,7 @@ def test_in_a_pool_that_is_full_and_busy_the_next_server_that_comes_free_makes_r
 
     assert pool.release(server, 1.0) is None
 
-    assert (server.state, server.close_reason) == (ServerState.CLOSED, "evicted")
+    assert (server.state, server.close_reason) == (ServerState.CLOSED, "evicted for pool_size")
     assert next_step(pool, 1.0) == Open(dedicated_to=replicating)
     assert client.server is None
 
@@ -111,7 +111,7 @@ def test_a_replication_client_counts_against_the_limits_of_its_database() -> Non
     idle = add_server(pool)
     arrive(pool)
 
-    assert next_step(pool, 0.0) == Evict(pool, idle)
+    assert next_step(pool, 0.0) == Evict(pool, idle, "evicted for max_db_connections")
 
 
 def test_a_usual_client_that_arrives_needs_a_usual_server() -> None:
