@@ -68,8 +68,8 @@ class AuthQuery:
         self._data += data
         while not self.is_done and len(self._data) >= codes.HEADER_SIZE:
             after = message_end(self._data, 0)
-            if after > MAX_MESSAGE:
-                raise ServerProtocolError("response from auth_query is too large")
+            if not codes.HEADER_SIZE <= after <= MAX_MESSAGE:
+                raise ServerProtocolError("response from auth_query has an impossible size")
             if after > len(self._data):
                 break
             body = self._data[codes.HEADER_SIZE : after]
