@@ -59,8 +59,6 @@ INTEREST_IDLE: Final = interest_in(
 NEEDED_WHOLE: Final = interest_in(
     codes.READY_FOR_QUERY, codes.PARAMETER_STATUS, codes.ERROR_RESPONSE
 )
-#: For the rewriter, which puts answers of its own between others: each must be whole.
-ALL: Final = bytes([1]) * 256
 
 READY_SIZE: Final = 6
 READY_IDLE: Final = b"Z\0\0\0\5I"
@@ -68,7 +66,8 @@ READY_HEAD: Final = b"Z\0\0\0\5"
 STATUS_IDLE: Final = codes.STATUS_IDLE
 STATUSES: Final = b"ITE"
 
-#: In a segment that is listed message by message, what ends an answer matters as well.
+#: In a segment that is listed message by message, what ends an answer matters as well. The rewriter
+#: puts answers of its own between these: for it each must be whole.
 INTEREST_IN_DETAIL: Final = interest_in(*(set(range(256)) - set(_PASSING)), *ANSWERS)
 #: DEALLOCATE ALL and DISCARD ALL, as the server reports them.
 TAGS_OF_ALL: Final = (b"C\0\0\0\x13DEALLOCATE ALL\0", b"C\0\0\0\x10DISCARD ALL\0")

@@ -34,7 +34,6 @@ from pgpool_lite.session.entries import (
     IS_SILENT,
 )
 from pgpool_lite.session.interest import (
-    ALL,
     ASYNCHRONOUS,
     INTEREST,
     INTEREST_IN_DETAIL,
@@ -217,7 +216,8 @@ class ServerSession(OwnQueries):
                     continue
                 change = None
             else:
-                after = whole_end(data, pos, NEEDED_WHOLE if client.rewriter is None else ALL)
+                needed = NEEDED_WHOLE if client.rewriter is None else INTEREST_IN_DETAIL
+                after = whole_end(data, pos, needed)
                 if after == 0:
                     self.is_at_answer = pos == answer_start
                     return self._hold(data, pieces, start, pos)

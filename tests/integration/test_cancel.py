@@ -34,6 +34,19 @@ async def unlock(direct: WireClient) -> None:
     await direct.query("SELECT pg_advisory_unlock(9)")
 
 
+@pytest.fixture
+async def fake() -> AsyncIterator[FakePostgres]:
+    """A PostgreSQL that answers a query only when it has been canceled."""
+
+    async def answer_when_canceled(session: FakeSession) -> None:
+        while (await session.receive())[0] == "Q":
+            await eventually(lambda: bool(server.cancels))
+            await session.send(answer(session))
+
+    async with FakePostgres(answer_when_canceled) as server:
+        yield server
+
+
 async def test_a_running_query_is_canceled(
     pooler: Pooler, direct: WireClient, connect: Connect, open_client: OpenClient
 ) -> None:
@@ -113,46 +126,34 @@ async def test_a_cancel_of_a_client_that_left_does_not_hit_the_next_client(
 
 
 async def test_a_cancel_reaches_the_server_with_the_key_of_the_server(
-    make_pooler: MakePooler, connect: Connect, open_client: OpenClient
+    fake: FakePostgres, make_pooler: MakePooler, connect: Connect, open_client: OpenClient
 ) -> None:
-    async def answer_when_canceled(session: FakeSession) -> None:
-        while (await session.receive())[0] == "Q":
-            await eventually(lambda: bool(fake.cancels))
-            await session.send(answer(session))
-
-    async with FakePostgres(answer_when_canceled) as fake:
-        pooler = await make_pooler(to=fake.url, pool_size=1)
-        client, canceler = await connect(pooler), await open_client(pooler)
-        await client.send(Query("SELECT"))
-        await eventually(lambda: fake.question_count == 1)
-        await canceler.send(client.cancel_request())
-        assert await client.until_ready() == answered_by(1)
-        assert fake.cancels == [(4001, 1001)]
+    pooler = await make_pooler(to=fake.url, pool_size=1)
+    client, canceler = await connect(pooler), await open_client(pooler)
+    await client.send(Query("SELECT"))
+    await eventually(lambda: fake.question_count == 1)
+    await canceler.send(client.cancel_request())
+    assert await client.until_ready() == answered_by(1)
+    assert fake.cancels == [(4001, 1001)]
 
 
 async def test_a_server_with_a_cancel_in_flight_is_not_given_to_the_next_client(
-    make_pooler: MakePooler, connect: Connect, open_client: OpenClient
+    fake: FakePostgres, make_pooler: MakePooler, connect: Connect, open_client: OpenClient
 ) -> None:
     # Otherwise a cancel that PostgreSQL handles late stops somebody else's query.
-    async def answer_when_canceled(session: FakeSession) -> None:
-        while (await session.receive())[0] == "Q":
-            await eventually(lambda: bool(fake.cancels))
-            await session.send(answer(session))
-
-    async with FakePostgres(answer_when_canceled) as fake:
-        pooler = await make_pooler(to=fake.url, pool_size=1)
-        client, other, canceler = (
-            await connect(pooler),
-            await connect(pooler),
-            await open_client(pooler),
-        )
-        fake.may_end_cancels.clear()
-        await client.send(Query("SELECT"))
-        await eventually(lambda: fake.question_count == 1)
-        await canceler.send(client.cancel_request())
-        assert await client.until_ready() == answered_by(1)
-        await other.send(Query("SELECT"))
-        await eventually(clients_wait(pooler, 1))
-        assert fake.question_count == 1
-        fake.may_end_cancels.set()
-        assert await other.until_ready() == answered_by(1)
+    pooler = await make_pooler(to=fake.url, pool_size=1)
+    client, other, canceler = (
+        await connect(pooler),
+        await connect(pooler),
+        await open_client(pooler),
+    )
+    fake.may_end_cancels.clear()
+    await client.send(Query("SELECT"))
+    await eventually(lambda: fake.question_count == 1)
+    await canceler.send(client.cancel_request())
+    assert await client.until_ready() == answered_by(1)
+    await other.send(Query("SELECT"))
+    await eventually(clients_wait(pooler, 1))
+    assert fake.question_count == 1
+    fake.may_end_cancels.set()
+    assert await other.until_ready() == answered_by(1)

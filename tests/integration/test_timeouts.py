@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pgpool_lite.pooler import Pooler
 from tests.conftest import MakePooler
 from tests.integration.conftest import Connect
@@ -64,32 +66,20 @@ async def test_idle_transaction_timeout_ends_a_client_stuck_in_the_middle_of_a_l
     await assert_pool_works(pooler, connect)
 
 
+TAKING_LONG = {
+    "a query": SLEEP,
+    "the middle of a large message": LARGE[:2_000_000],
+    "an open segment": Parse("SELECT 1") + Bind() + Execute() + Flush(),
+}
+
+
+@pytest.mark.parametrize("said", TAKING_LONG.values(), ids=TAKING_LONG.keys())
 async def test_query_timeout_ends_a_client_whose_query_takes_too_long(
-    make_pooler: MakePooler, connect: Connect
+    make_pooler: MakePooler, connect: Connect, said: bytes
 ) -> None:
     pooler = await make_pooler(pool_size=1, query_timeout=SOON_S)
     client = await connect(pooler)
-    await client.send(SLEEP)
-    await assert_ended(client, "query timeout")
-    await assert_pool_works(pooler, connect)
-
-
-async def test_query_timeout_ends_a_client_stuck_in_the_middle_of_a_large_message(
-    make_pooler: MakePooler, connect: Connect
-) -> None:
-    pooler = await make_pooler(pool_size=1, query_timeout=SOON_S)
-    client = await connect(pooler)
-    await client.send(LARGE[:2_000_000])
-    await assert_ended(client, "query timeout")
-    await assert_pool_works(pooler, connect)
-
-
-async def test_query_timeout_ends_a_client_stuck_in_an_open_segment(
-    make_pooler: MakePooler, connect: Connect
-) -> None:
-    pooler = await make_pooler(pool_size=1, query_timeout=SOON_S)
-    client = await connect(pooler)
-    await client.send(Parse("SELECT 1"), Bind(), Execute(), Flush())
+    await client.send(said)
     await assert_ended(client, "query timeout")
     await assert_pool_works(pooler, connect)
 

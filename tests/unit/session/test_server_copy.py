@@ -9,6 +9,11 @@ from __future__ import annotations
 import pytest
 
 from pgpool_lite.errors import ClientProtocolError, ServerError, ServerProtocolError
+from pgpool_lite.pool.stats import Counters
+from pgpool_lite.session.interest import HOLD_LIMIT
+from pgpool_lite.session.refusals import StatementRules
+from pgpool_lite.session.rewriter import Rewriter
+from pgpool_lite.session.statements import StatementRegistry
 from tests.unit.pairs import Pair
 from tests.unit.session.test_server import CopyInResponse
 from tests.wire_messages import (
@@ -17,6 +22,7 @@ from tests.wire_messages import (
     CopyData,
     CopyDone,
     CopyFail,
+    DataRow,
     ErrorResponse,
     Execute,
     Flush,
@@ -284,6 +290,24 @@ def test_promise_3_what_is_behind_a_copy_that_fails_has_its_own_answer(
     assert (len(pair.owed), pair.is_settled) == (1, False)
     assert pair.server(SELECTED).is_settled
     assert pair.server_session.close_reason
+
+
+def test_promise_4_a_row_of_any_size_passes_while_a_sync_is_in_doubt() -> None:
+    """Story: in doubt every message is looked at, and to the rewriter a message of interest must be
+    whole. A row that is not must neither be kept nor be too long.
+    """
+    pair = Pair().client(EXTENDED_COPY, Sync()).server(BOUND, CopyInResponse)
+    pair.client(CopyDone(), Sync(), Query("SELECT 1"))
+    rules, counters = StatementRules(), Counters()
+    pair.client_session.rewriter = Rewriter(
+        pair.client_session, StatementRegistry(), rules, counters
+    )
+    row = DataRow("x" * (HOLD_LIMIT + 1))
+
+    pair.server(BROKEN, ReadyForQuery(), row[:100]).server(row[100:])
+
+    assert pair.at_client.endswith(row)
+    assert pair.server(SELECTED).is_settled
 
 
 def test_promise_2_a_segment_sent_before_its_copy_failed_is_answered_in_full() -> None:
