@@ -17,6 +17,7 @@ import base64
 import hashlib
 import hmac
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -82,10 +83,14 @@ class WireClient:
         self.secret_key = 0
 
     @classmethod
-    async def open(cls, host: str, port: int) -> WireClient:
-        """Connect without saying anything."""
+    async def open(
+        cls, host: str, port: int, direct_tls: ssl.SSLContext | None = None
+    ) -> WireClient:
+        """Connect without saying anything; with a context, by TLS from the first byte on."""
         async with asyncio.timeout(PATIENCE_S):
-            reader, writer = await asyncio.open_connection(host, port, limit=READ_SIZE)
+            reader, writer = await asyncio.open_connection(
+                host, port, limit=READ_SIZE, ssl=direct_tls
+            )
         return cls(reader, writer)
 
     async def __aenter__(self) -> WireClient:

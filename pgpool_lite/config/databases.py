@@ -63,6 +63,10 @@ class DatabaseSettings:
     # [databases] cannot say.
     sslmode: SslMode | None = None
     sslnegotiation: SslNegotiation = SslNegotiation.POSTGRES
+    # Files of a URL, in place of server_tls_ca_file, server_tls_cert_file and server_tls_key_file.
+    sslrootcert: str = ""
+    sslcert: str = ""
+    sslkey: str = ""
     host: str = setting("", TEXT, doc="Hosts, comma-separated; /dir or empty for a Unix socket.")
     port: int = setting(5432, _PORT, doc="Port of the server, also in its Unix socket's name.")
     dbname: str = setting("", TEXT, doc="The server's database; empty in the fallback only.")

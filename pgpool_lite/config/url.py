@@ -33,6 +33,9 @@ _PARAMETERS: Mapping[str, Callable[[str], object]] = {
     "password": str,
     "sslmode": SSL_MODE.read,
     "sslnegotiation": SSL_NEGOTIATION.read,
+    "sslrootcert": str,
+    "sslcert": str,
+    "sslkey": str,
     "application_name": str,
     "client_encoding": str,
 }

@@ -273,6 +273,9 @@ def _server_of(settings: DatabaseSettings) -> DatabaseSettings:
         password=settings.password,
         sslmode=settings.sslmode,
         sslnegotiation=settings.sslnegotiation,
+        sslrootcert=settings.sslrootcert,
+        sslcert=settings.sslcert,
+        sslkey=settings.sslkey,
         connect_query=settings.connect_query,
         load_balance_hosts=settings.load_balance_hosts,
     )

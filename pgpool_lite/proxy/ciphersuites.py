@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import ssl
 import sys
+from contextlib import suppress
 from typing import Final
 
 #: What OpenSSL can do in TLS 1.3, and PgBouncer documents.
@@ -43,7 +44,8 @@ def set_ciphersuites(context: ssl.SSLContext, text: str) -> None:
             f"colon-separated, not {unknown[0]}"
         )
     if hasattr(context, "set_ciphersuites"):
-        context.set_ciphersuites(":".join(names))
+        with suppress(ssl.SSLError):  # seen below
+            context.set_ciphersuites(":".join(names))
     else:
         _set_by_openssl(context, ":".join(names))
     if [name for name in _suites_of(context) if name in SUITES] != names:

@@ -22,6 +22,9 @@ from pgpool_lite.proxy.ciphersuites import set_ciphersuites
 from pgpool_lite.proxy.tls_transport import READ_SIZE
 from pgpool_lite.wire.channel_binding import end_point_binding
 
+#: In place of a file of roots: those that the operating system trusts. libpq's word.
+SYSTEM: Final = "system"
+
 #: What both ends of direct TLS must name. PostgreSQL documentation, "SSL Session Encryption".
 ALPN_PROTOCOL: Final = "postgresql"
 
@@ -45,6 +48,7 @@ _OPTIONS: Final = {"tlsv1.1": ssl.OP_NO_TLSv1_1, "tlsv1.2": ssl.OP_NO_TLSv1_2}
 _DEFAULT_CIPHERS: Final = ("default", "secure", "fast", "normal")
 
 _REQUIRED: Final = (SslMode.REQUIRE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL)
+_NEITHER: Final = {SslMode.DISABLE}
 _VERIFIED: Final = (SslMode.VERIFY_CA, SslMode.VERIFY_FULL)
 
 
@@ -99,9 +103,10 @@ class Tls:
         self.client: ClientTls | None = None
         #: Where connections read to; one thread has one event loop, and one read at a time.
         self.buffer = memoryview(bytearray(READ_SIZE))
-        self._server: TlsSettings | None = None
-        #: For each sslmode that the configuration uses towards servers.
-        self._server_contexts: dict[SslMode, ssl.SSLContext] = {}
+        #: What counts for databases that do not bring their own.
+        self._server = _server_settings(Settings(server_tls_sslmode=SslMode.DISABLE))
+        #: Those of databases that a reload has dropped stay, as some of their clients do.
+        self._server_contexts: dict[TlsSettings, ssl.SSLContext] = {}
 
     def apply(self, config: Config) -> bool:
         """Put the settings in force, reading every file again: all of them, or none.
@@ -111,28 +116,38 @@ class Tls:
         try:
             client = _client_tls(config.settings)
             server = _server_settings(config.settings)
-            modes = {server.mode, *_modes(config)} - {SslMode.DISABLE}
-            contexts = {mode: _make_context(replace(server, mode=mode)) for mode in modes}
+            wanted = {server, *(_of_database(server, each) for each in _databases(config))}
+            used = [each for each in wanted if each.mode is not SslMode.DISABLE]
+            contexts = {each: _make_context(each) for each in used}
         except ConfigError as error:
             raise ConfigError(f"TLS setup failed: {error.message}") from None
-        has_changed = self._server is not None and self._server != server
-        self.client, self._server, self._server_contexts = client, server, contexts
+        has_changed = server != self._server and {server.mode, self._server.mode} != _NEITHER
+        self.client, self._server = client, server
+        self._server_contexts.update(contexts)
         return has_changed
 
     def towards(self, database: DatabaseSettings) -> ServerTls | None:
         """Return how the server of a database is asked for TLS; None where it is not."""
-        mode = database.sslmode or (self._server.mode if self._server else SslMode.DISABLE)
-        context = self._server_contexts.get(mode)
-        if context is None:
+        wanted = _of_database(self._server, database)
+        if wanted.mode is SslMode.DISABLE:
             return None
         is_direct = database.sslnegotiation is SslNegotiation.DIRECT
-        return ServerTls(context, mode in _REQUIRED, is_direct)
+        return ServerTls(self._server_contexts[wanted], wanted.mode in _REQUIRED, is_direct)
 
 
-def _modes(config: Config) -> set[SslMode]:
-    """Return every sslmode that a database brings along."""
-    databases = [*config.databases.values(), *filter(None, [config.fallback])]
-    return {database.sslmode for database in databases if database.sslmode is not None}
+def _databases(config: Config) -> list[DatabaseSettings]:
+    return [*config.databases.values(), *filter(None, [config.fallback])]
+
+
+def _of_database(common: TlsSettings, database: DatabaseSettings) -> TlsSettings:
+    """Return what counts towards a database's server: its URL's word, else the settings'."""
+    return replace(
+        common,
+        mode=database.sslmode or common.mode,
+        ca_file=database.sslrootcert or common.ca_file,
+        cert_file=database.sslcert or common.cert_file,
+        key_file=database.sslkey or common.key_file,
+    )
 
 
 def _client_tls(settings: Settings) -> ClientTls | None:
@@ -216,13 +231,13 @@ def _set_verification(context: ssl.SSLContext, wanted: TlsSettings, *, is_server
     if context.verify_mode is ssl.CERT_NONE:
         return
     file = wanted.ca_file
-    if file:
+    if file and file != SYSTEM:
         _read(wanted, "ca_file", file, lambda: context.load_verify_locations(file))
     elif wanted.mode is SslMode.VERIFY_FULL:
         context.load_default_certs()  # the system's
     else:
         # Whoever has any certificate of the system's authorities would pass.
-        raise wanted.wrong("ca_file", f"must be set for sslmode {wanted.mode}")
+        raise wanted.wrong("ca_file", f"must name a file for sslmode {wanted.mode}")
 
 
 def _load_certificate(context: ssl.SSLContext, wanted: TlsSettings) -> None:

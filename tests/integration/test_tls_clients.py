@@ -20,8 +20,8 @@ from pgpool_lite.wire.frontend import StartupMessage as StartupPacket
 from tests.certificates import Authority, Certificate
 from tests.conftest import MakePooler
 from tests.integration.conftest import Connect, OpenClient
-from tests.wire_client import SELECT_1, eventually
-from tests.wire_messages import SSLRequest, StartupMessage
+from tests.wire_client import SELECT_1, WireClient, eventually
+from tests.wire_messages import Query, SSLRequest, StartupMessage
 
 MakeTlsPooler = Callable[..., Awaitable[Pooler]]
 
@@ -215,6 +215,30 @@ async def test_large_rows_and_large_queries_stream(make_tls_pooler: MakeTlsPoole
         assert row == ("x" * LARGE,)
         cursor = await connection.execute("SELECT length(%s)", row)
         assert await cursor.fetchone() == (LARGE,)
+
+
+async def test_a_client_that_does_not_read_holds_its_server_back(
+    make_tls_pooler: MakeTlsPooler,
+    connect: Connect,
+    encrypted_postgres: Cluster,
+    authority: Authority,
+) -> None:
+    url = f"postgresql://postgres@127.0.0.1:{encrypted_postgres.port}/app?sslmode=require"
+    pooler = await make_tls_pooler("require", to=url)
+    direct = await connect(encrypted_postgres)
+    async with await WireClient.open(pooler.host, pooler.port, trusting(authority)) as client:
+        await client.login()
+        pid = await client.value("SELECT pg_backend_pid()")
+
+        async def is_held_back() -> bool:
+            sql = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {pid}"
+            return await direct.value(sql) == "ClientWrite"
+
+        await client.send(Query(f"SELECT repeat('x', {5 * LARGE})"))
+        await eventually(is_held_back)
+        assert await client.lines(1) == ["T repeat"]
+        assert await client.skip_message() == ("D", 2 + 4 + 5 * LARGE)
+        assert await client.until_ready() == ["C SELECT 1", "Z I"]
 
 
 async def test_a_query_is_canceled_by_tls(make_tls_pooler: MakeTlsPooler) -> None:

@@ -227,6 +227,15 @@ def test_a_peer_is_told_why_its_handshake_fails(make_line: MakeLine) -> None:
     assert line.socket.take()[:1] == b"\x15"  # an alert
 
 
+def test_a_socket_that_is_being_closed_is_left_alone(make_line: MakeLine) -> None:
+    line = make_line()
+    line.socket.close()
+
+    line.start(b"\x16")
+
+    assert (line.socket.protocol, line.socket.calls) == (None, [])
+
+
 def test_nothing_is_written_during_the_handshake(make_line: MakeLine) -> None:
     line = make_line()
     line.start()
@@ -275,8 +284,11 @@ def test_a_broken_record_ends_the_connection(line: Line) -> None:
     record[-1] ^= 1
 
     line.read(bytes(record))
+    line.socket.take()
+    line.transport.write(b"too late")
 
     assert line.socket.is_closed
+    assert line.socket.take() == b""
     assert line.listener.reads == []
 
 
@@ -335,6 +347,15 @@ def test_the_end_of_the_socket_reaches_the_protocol_once(line: Line) -> None:
 
     assert line.listener.calls == ["connection_lost"]
     assert line.transport.is_closing()
+
+
+def test_what_openssl_keeps_goes_with_the_socket(line: Line) -> None:
+    line.transport.connection_lost(None)
+    line.transport.write(QUESTION)
+    line.transport.close()
+
+    assert line.transport.get_extra_info("ssl_object") is None
+    assert line.socket.take() == b""
 
 
 def test_another_protocol_may_take_over(line: Line) -> None:
