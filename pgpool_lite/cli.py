@@ -1,4 +1,4 @@
-"""The command line: `pgpool-lite serve`, `pgpool-lite dev`. Arguments and exit codes.
+"""The command line: `pgpool-lite serve`, `dev`, `check`, `show`. Arguments and exit codes.
 
 Exit codes: 0 after a clean end, 1 when the configuration or the environment is wrong (one line on
 stderr says what), 2 for wrong arguments.
@@ -25,11 +25,15 @@ examples:
       a pool in front of a server, without any file
   pgpool-lite serve pgbouncer.ini
       the pool that your PgBouncer configuration describes
+  pgpool-lite check pgbouncer.ini
+      what is wrong with that file, and what would run
+  pgpool-lite show pools --json
+      a table of a running pooler's console
 
 A command line of PgBouncer's is one of ours: the word serve may be left out in front of it.
 """
 
-_COMMANDS = ("serve", "dev")
+_COMMANDS = ("serve", "dev", "check", "show")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +61,52 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_serve(commands).set_defaults(command=serve)
     _add_dev(commands)
+    _add_check(commands)
+    _add_show(commands)
     return parser
+
+
+# --- check and show ---
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = commands.add_parser(
+        "check",
+        help="say what is wrong with a configuration file, and what would run",
+        description="Print one line per finding, with file and line: `error` stops the pooler,"
+        " `pgbouncer` is what PgBouncer refuses or reads otherwise, `note` does not do what one may"
+        " expect. Then what would run, without secrets. Exit code 1 after an error.",
+    )
+    check.add_argument("file", type=Path, help="pgbouncer.ini")
+    check.set_defaults(command=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from pgpool_lite.operate.check import run_check
+
+    return run_check(options.file)
+
+
+def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    show = commands.add_parser(
+        "show",
+        help="print a table of a running pooler's console",
+        description="Ask the console of a running pooler, or of a PgBouncer: pools, clients,"
+        " servers, links, stats, databases and so on; help lists them.",
+    )
+    show.add_argument("what", help="what stands behind SHOW")
+    show.add_argument(
+        "--url",
+        help="postgresql:// URL of the console (user pgbouncer at the Unix socket /tmp, port 6432)",
+    )
+    show.add_argument("--json", action="store_true", help="as a JSON array of objects")
+    show.set_defaults(command=_show)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from pgpool_lite.operate.show import run_show
+
+    return run_show(options.what, options.url, as_json=options.json)
 
 
 # --- dev ---

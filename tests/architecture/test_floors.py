@@ -20,6 +20,7 @@ FLOORS = {
     "pooler": 5,
     "cli": 5,
     "dev": 5,
+    "operate": 5,
     "serve": 5,
     "__main__": 5,
 }
@@ -27,7 +28,10 @@ FLOORS = {
 TOP = 5
 
 # These may wait; everything else is plain calls.
-MAY_WAIT = ("pgpool_lite.proxy", "pgpool_lite.dev", "pgpool_lite.pooler", "pgpool_lite.serve")
+MAY_WAIT = (
+    *("pgpool_lite.proxy", "pgpool_lite.dev", "pgpool_lite.pooler", "pgpool_lite.serve"),
+    "pgpool_lite.operate.console_client",
+)
 WAITING_MODULES = frozenset(
     {"asyncio", "uvloop", "socket", "socketserver", "ssl", "select", "selectors", "threading"}
     | {"concurrent", "multiprocessing", "signal", "subprocess", "time", "sched"}
