@@ -6,7 +6,7 @@ program does not keep. Making a setting work ends with deleting its line here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pgpool_lite.config.settings import Settings
 from pgpool_lite.config.table import table_of
@@ -28,12 +28,25 @@ NOT_IN_EFFECT: Mapping[str, str] = {
     "sbuf_loopcnt": _BUFFERS,
 }
 
+# Of these, the ones that nobody misses: they tune PgBouncer's own insides, or name a Windows
+# service. Whoever set them has lost nothing, so start-up does not warn.
+OF_NO_CONCERN: frozenset[str] = frozenset({"job_name", "pkt_buf", "sbuf_loopcnt"})
+
 
 def settings_without_effect(settings: Settings) -> list[str]:
-    """Return a sentence for each setting that was changed from its default to no effect."""
+    """Return a sentence to warn of each setting that was changed to no effect."""
+    return _without_effect(settings, NOT_IN_EFFECT.keys() - OF_NO_CONCERN)
+
+
+def settings_of_no_concern(settings: Settings) -> list[str]:
+    """Return the same for those that nobody need be warned of."""
+    return _without_effect(settings, OF_NO_CONCERN)
+
+
+def _without_effect(settings: Settings, keys: Collection[str]) -> list[str]:
     table = table_of(Settings)
     return [
         f"{key} does nothing: {reason}"
         for key, reason in NOT_IN_EFFECT.items()
-        if getattr(settings, key) != table[key].default
+        if key in keys and getattr(settings, key) != table[key].default
     ]

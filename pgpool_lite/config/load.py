@@ -22,6 +22,7 @@ from pgpool_lite.config.databases import (
     parse_user,
 )
 from pgpool_lite.config.effect import (
+    settings_of_no_concern,
     settings_without_effect,
 )
 from pgpool_lite.config.hba import HbaRules, read_hba
@@ -57,6 +58,8 @@ class Config:
     path: Path | None = None
     # What start-up should tell, one sentence each.
     warnings: tuple[str, ...] = ()
+    # What is only worth a line to whoever looks closely.
+    remarks: tuple[str, ...] = ()
 
     def database(self, name: str) -> DatabaseSettings | None:
         """Return where clients of the database `name` are led, None when it is unknown."""
@@ -92,6 +95,7 @@ def load(path: Path, overrides: Mapping[str, object] = NO_OVERRIDES) -> Config:
         hba=hba,
         path=path,
         warnings=tuple(warnings),
+        remarks=tuple(settings_of_no_concern(settings)),
     )
 
 
@@ -120,6 +124,7 @@ def config_for_url(url: str, /, **settings: object) -> Config:
         secrets={user: password} if password else {},
         hba=_read_hba(chosen),
         warnings=(*url_warnings, *settings_without_effect(chosen)),
+        remarks=tuple(settings_of_no_concern(chosen)),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from pgpool_lite.config import Config, Settings, load, parse_settings, settings_without_effect
 from pgpool_lite.config.databases import parse_database, parse_peer, parse_user
-from pgpool_lite.config.effect import database_keys_without_effect
+from pgpool_lite.config.effect import database_keys_without_effect, settings_of_no_concern
 from pgpool_lite.config.ini import Located, Section, read_ini
 from pgpool_lite.config.load import MAIN_SECTION, SECTIONS
 from pgpool_lite.config.table import table_of
@@ -112,7 +112,8 @@ def _entries_that_count(name: str, sections: list[Section]) -> dict[str, Located
 
 def _read_setting(entry: Located) -> list[str]:
     settings, _ = parse_settings({entry.key: entry})
-    return [_without_key(sentence, entry) for sentence in settings_without_effect(settings)]
+    sentences = [*settings_without_effect(settings), *settings_of_no_concern(settings)]
+    return [_without_key(sentence, entry) for sentence in sentences]
 
 
 def _read_database(entry: Located) -> list[str]:

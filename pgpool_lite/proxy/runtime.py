@@ -110,8 +110,7 @@ class Runtime(Administration):
             raise
         self._sweep()
         self._end_stats_period(log=False)
-        for warning in self.registry.config.warnings:
-            LOGGER.warning("%s", warning)
+        self._tell_of(self.registry.config)
 
     def open_console(
         self, transport: asyncio.Transport, admission: Admission, client_id: int, rest: bytes
@@ -207,8 +206,9 @@ class Runtime(Administration):
         if config.path is not None:
             fresh = load(config.path, self._overrides)
             settings, kept = reload_settings(config.settings, fresh.settings)
-            for key in kept:
-                LOGGER.warning("%s can be changed by a restart only", key)
+            for key in kept:  # PgBouncer says nothing at all: files change for the next start too
+                LOGGER.debug("%s can be changed by a restart only", key)
+            self._tell_of(fresh, config)
             config = replace(fresh, settings=with_keywords(settings, self._overrides))
         is_other_tls = self.tls.apply(config)
         for pool in self.registry.reload(config, self.clock()):
@@ -217,6 +217,15 @@ class Runtime(Administration):
         self.doorway.follow(self.settings)
         if is_other_tls:
             self.registry.retire_servers(None)
+
+    def _tell_of(self, config: Config, before: Config | None = None) -> None:
+        """Log what is to be said about a configuration and was not said about the one before."""
+        for warning in config.warnings:
+            if before is None or warning not in before.warnings:
+                LOGGER.warning("%s", warning)
+        for remark in config.remarks:
+            if before is None or remark not in before.remarks:
+                LOGGER.debug("%s", remark)
 
     # --- shutdown ---
 

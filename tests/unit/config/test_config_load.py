@@ -143,15 +143,24 @@ class TestWarnings:
     def test_unknown_keys_and_settings_of_no_effect_are_told(self, tmp_path: Path) -> None:
         config = load_text(
             tmp_path,
-            "[pgbouncer]\nsuspend_timeout = 3\npkt_buf = 8192\nsyslog = 0\n"
+            "[pgbouncer]\nsuspend_timeout = 3\npkt_buf = 8192\nsyslog = 0\nresolv_conf = /r\n"
             "[databases]\na = auth_user=x\n[peers]\n1 = host=h\n",
         )
         assert config.warnings == (
             f"{tmp_path}/p.ini:2: suspend_timeout: unknown setting"
             "; did you mean query_timeout?; ignored",
-            "pkt_buf does nothing: asyncio sizes its own buffers",
+            f"resolv_conf does nothing: {NOT_IN_EFFECT['resolv_conf']}",
         )
         assert config.peers == {1: PeerSettings(peer_id=1, host="h")}
+
+    def test_what_only_tunes_pgbouncers_insides_is_remarked_and_not_warned_of(self) -> None:
+        config = config_for_url("postgresql://ann@h/app", sbuf_loopcnt=2, job_name="x", pkt_buf=1)
+        assert config.warnings == ()
+        assert [remark.split(" does ")[0] for remark in config.remarks] == [
+            "job_name",
+            "pkt_buf",
+            "sbuf_loopcnt",
+        ]
 
     def test_defaults_are_no_reason_to_warn(self) -> None:
         assert settings_without_effect(Settings()) == []
@@ -225,10 +234,10 @@ class TestAUrl:
         assert config.settings.listen_port == 0
 
     def test_what_has_no_effect_is_told(self) -> None:
-        config = config_for_url("postgresql://ann@h/app?schema=x", pkt_buf=1)
+        config = config_for_url("postgresql://ann@h/app?schema=x", resolv_conf="/etc/r")
         assert config.warnings == (
             "the URL's parameter schema is ignored",
-            "pkt_buf does nothing: asyncio sizes its own buffers",
+            f"resolv_conf does nothing: {NOT_IN_EFFECT['resolv_conf']}",
         )
 
     def test_the_consoles_name_is_reserved(self) -> None:

@@ -106,9 +106,7 @@ def test_a_file_that_is_not_there_is_one_finding(ini: Path) -> None:
 
 
 def test_an_error_that_only_the_whole_file_has_is_found_too(ini: Path) -> None:
-    assert findings(ini, "[databases]\napp =\n") == [
-        " error: expected a [pgbouncer] section"
-    ]
+    assert findings(ini, "[databases]\napp =\n") == [" error: expected a [pgbouncer] section"]
 
 
 def test_an_included_file_is_named(ini: Path) -> None:
