@@ -378,6 +378,8 @@ _COMMANDS: Final[dict[str, Callable[[Request, str], Answer | Pending]]] = {
     "shutdown": _shutdown,
     "wait_close": _wait_close,
 }
+#: Every first word that means something; `select` is another word for `show`.
+COMMAND_WORDS: Final = frozenset({*_COMMANDS, "select", "set", "show"})
 #: Commands whose argument is not a name: what may stand there.
 _ARGUMENTS: Final[dict[str, frozenset[str]]] = {
     "reload": frozenset({""}),

@@ -22,8 +22,12 @@ from pgpool_lite.config.table import table_of
 from pgpool_lite.errors import ConfigError
 
 #: Settings and keys of [databases] that PgBouncer does not know.
-OUR_SETTINGS: Final = frozenset({"prepared_statement_errors", "prepared_statements"})
-OUR_DATABASE_KEYS: Final = frozenset({"max_prepared_statements", "prepared_statements"})
+OUR_SETTINGS: Final = frozenset(
+    {"prepared_statement_errors", "prepared_statements", "sql_prepared_statements"}
+)
+OUR_DATABASE_KEYS: Final = frozenset(
+    {"max_prepared_statements", "prepared_statements", "sql_prepared_statements"}
+)
 #: Settings that PgBouncer reads as whole numbers, and we with fractions.
 WHOLE_THERE: Final = frozenset({"query_wait_notify", "stats_period"})
 

@@ -1,4 +1,7 @@
-"""Writes docs/configuration.md out of the settings: `python -m tests.docs.configuration`."""
+"""Writes docs/configuration.md out of the settings: `python -m tests.docs.configuration`.
+
+And docs/compatibility.md with it, which lists those without effect.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pgpool_lite.config import NOT_IN_EFFECT, DatabaseSettings, Settings, UserSettings
 from pgpool_lite.config.table import Setting, table_of
+from tests.docs import compatibility
 from tests.docs.pages import ROOT
 
 if TYPE_CHECKING:
@@ -79,3 +83,4 @@ def _default(entry: Setting[object]) -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(render(), encoding="utf-8")
+    compatibility.TARGET.write_text(compatibility.render(), encoding="utf-8")

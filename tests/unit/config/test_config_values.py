@@ -14,6 +14,7 @@ from pgpool_lite.config.ini import Located
 from pgpool_lite.config.table import table_of
 from pgpool_lite.config.values import FLAG
 from pgpool_lite.errors import ConfigError
+from tests.unit.config.test_config_settings import OUR_OWN
 
 #: Text in the file, and what SHOW CONFIG shows then.
 Shown = dict[str, str | None]
@@ -95,8 +96,6 @@ CHOICES = {
     "auth_type": ("trust", "Trust"),
     "client_tls_sslmode": ("prefer", "PREFER"),
     "pool_mode": ("transaction", "Transaction"),
-    "prepared_statement_errors": ("postgres", "Postgres"),
-    "prepared_statements": ("reject", "Reject"),
     "server_tls_sslmode": ("disable", "Disable"),
 }
 # Names are shown in one way, however they were written; PgBouncer shows the line.
@@ -105,7 +104,7 @@ NAMES = (
     "track_extra_parameters",
 )
 
-TABLE = table_of(Settings)
+TABLE = {key: entry for key, entry in table_of(Settings).items() if key not in OUR_OWN}
 WHOLE = sorted(key for key, entry in TABLE.items() if type(entry.default) in (int, bool))
 TIMES = sorted(key for key, entry in TABLE.items() if isinstance(entry.default, float))
 TEXTS = sorted(TABLE.keys() - {*WHOLE, *TIMES, *CHOICES, *NAMES})

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from pgpool_lite.config import DatabaseSettings
+from pgpool_lite.config.table import table_of
 from pgpool_lite.operate.check import run_check
-from pgpool_lite.operate.findings import examine
+from pgpool_lite.operate.findings import OUR_DATABASE_KEYS, OUR_SETTINGS, examine
+from tests.unit.config.test_config_settings import OUR_OWN
 
 MAIN = "[pgbouncer]\nauth_type = trust\n"
 
@@ -116,6 +119,22 @@ def test_an_included_file_is_named(ini: Path) -> None:
     (finding,) = findings(ini, f"{MAIN}%include {other}\n")
 
     assert finding.startswith(f"{other}:1: error: pool_mode: ")
+
+
+# --- what is ours alone ---
+
+#: Keys of a line in [databases] that PgBouncer 1.26.1 knows.
+DATABASE_KEYS = (
+    "host port dbname user password auth_user auth_query auth_dbname pool_size min_pool_size "
+    "reserve_pool_size max_db_connections max_db_client_connections pool_mode connect_query "
+    "server_lifetime query_wait_timeout load_balance_hosts client_encoding datestyle timezone "
+    "application_name"
+)
+
+
+def test_what_pgbouncer_does_not_know_is_known_to_be_ours() -> None:
+    assert OUR_OWN == OUR_SETTINGS
+    assert table_of(DatabaseSettings).keys() - set(DATABASE_KEYS.split()) == OUR_DATABASE_KEYS
 
 
 # --- what would run ---
