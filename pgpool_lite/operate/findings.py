@@ -13,7 +13,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from pgpool_lite.config import Config, Settings, load, parse_settings, settings_without_effect
+from pgpool_lite.config import (
+    Config,
+    DatabaseSettings,
+    Settings,
+    load,
+    parse_settings,
+    settings_without_effect,
+)
 from pgpool_lite.config.databases import parse_database, parse_peer, parse_user
 from pgpool_lite.config.effect import database_keys_without_effect, settings_of_no_concern
 from pgpool_lite.config.ini import Located, Section, read_ini
@@ -21,12 +28,14 @@ from pgpool_lite.config.load import MAIN_SECTION, SECTIONS
 from pgpool_lite.config.table import table_of
 from pgpool_lite.errors import ConfigError
 
-#: Settings and keys of [databases] that PgBouncer does not know.
+#: Settings and keys of [databases] that PgBouncer does not know; their sentences say so.
 OUR_SETTINGS: Final = frozenset(
-    {"prepared_statement_errors", "prepared_statements", "sql_prepared_statements"}
+    key for key, entry in table_of(Settings).items() if "not one of PgBouncer's" in entry.doc
 )
 OUR_DATABASE_KEYS: Final = frozenset(
-    {"max_prepared_statements", "prepared_statements", "sql_prepared_statements"}
+    key
+    for key, entry in table_of(DatabaseSettings).items()
+    if "not one of PgBouncer's" in entry.doc
 )
 #: Settings that PgBouncer reads as whole numbers, and we with fractions.
 WHOLE_THERE: Final = frozenset({"query_wait_notify", "stats_period"})
