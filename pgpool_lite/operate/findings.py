@@ -22,7 +22,7 @@ from pgpool_lite.config import (
     settings_without_effect,
 )
 from pgpool_lite.config.databases import parse_database, parse_peer, parse_user
-from pgpool_lite.config.effect import database_keys_without_effect, settings_of_no_concern
+from pgpool_lite.config.effect import settings_of_no_concern
 from pgpool_lite.config.ini import Located, Section, read_ini
 from pgpool_lite.config.load import MAIN_SECTION, SECTIONS
 from pgpool_lite.config.table import table_of
@@ -130,8 +130,8 @@ def _read_setting(entry: Located) -> list[str]:
 
 
 def _read_database(entry: Located) -> list[str]:
-    sentences = database_keys_without_effect(parse_database(entry))
-    return [sentence.removeprefix(f"database {entry.key}: ") for sentence in sentences]
+    parse_database(entry)
+    return []
 
 
 def _read_user(entry: Located) -> list[str]:

@@ -87,10 +87,6 @@ def _settings() -> Iterator[str]:
         yield f"Refused: `auth_type` {_list(unsupported)}.\n"
     yield "Read and shown, and without effect:\n"
     yield from _without_effect("[pgbouncer]", effect.NOT_IN_EFFECT)
-    yield from _without_effect("[databases]", effect.NOT_IN_EFFECT_PER_DATABASE)
-    no_peers: str = getattr(effect, "NO_PEERS", "")
-    if no_peers:
-        yield f"- {no_peers}"
     yield "\nNot PgBouncer's, which refuses to start with them:\n"
     yield from _ours("[pgbouncer]", table_of(Settings), OUR_SETTINGS)
     yield from _ours("[databases]", table_of(DatabaseSettings), OUR_DATABASE_KEYS)
@@ -105,9 +101,8 @@ def _auth_types() -> Sequence[values.AuthType]:
 
 
 def _without_effect(section: str, reasons: Mapping[str, str]) -> Iterator[str]:
-    for reason in dict.fromkeys(reasons.values()):
-        keys = sorted(key for key, why in reasons.items() if why == reason)
-        yield f"- {section} {_list(keys)}: {reason}"
+    for key, reason in sorted(reasons.items()):
+        yield f"- {section} `{key}`: {reason}"
 
 
 def _ours(section: str, table: Mapping[str, Setting[object]], keys: Iterable[str]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgpool_lite.config import DatabaseSettings, Settings, effect
+from pgpool_lite.config import Settings, effect
 from pgpool_lite.config.table import table_of
 from pgpool_lite.console.commands import COMMAND_WORDS
 from pgpool_lite.console.show import TABLES
@@ -21,5 +21,3 @@ def test_nothing_of_pgbouncers_console_is_missing() -> None:
 
 def test_what_is_said_to_have_no_effect_is_a_setting() -> None:
     assert sorted(effect.NOT_IN_EFFECT.keys() - table_of(Settings).keys()) == []
-    per_database = effect.NOT_IN_EFFECT_PER_DATABASE.keys()
-    assert sorted(per_database - table_of(DatabaseSettings).keys()) == []
