@@ -85,25 +85,18 @@ def closes_sooner_or_later(difference: Difference) -> bool:
 def is_as_postgresql(difference: Difference) -> bool:
     """Ours answers as PostgreSQL does, up to where it closes the client for a name.
 
-    That may be before answers which PostgreSQL has given by then.
+    That may be before answers which PostgreSQL has given by then, one of them an error.
     """
     ours, postgres = difference.ours, difference.postgres
     for at, (found, wanted) in enumerate(zip(ours.messages, postgres.messages, strict=False)):
         if is_fatal(found):
-            errors = [each.fields["C"] for each in postgres.messages[at:] if each.type == "E"]
-            return any(is_name_error(found.fields["M"], sqlstate) for sqlstate in errors)
+            is_name_error = found.fields["M"] in NAME_ERRORS
+            return is_name_error and any(each.type == "E" for each in postgres.messages[at:])
         if found.type != wanted.type or (found.type != "E" and found.body != wanted.body):
             return False
         if found.type == "E" and found.fields["C"] != wanted.fields["C"]:
             return False
     return len(ours.messages) == len(postgres.messages) and not ours.end
-
-
-def is_name_error(message: str, sqlstate: str) -> bool:
-    """Say whether ours may close a client so where PostgreSQL says this of the same message."""
-    if message == "prepared statement name is already in use":
-        return True  # PostgreSQL looks at the text first, and may find something else in it
-    return message == "prepared statement did not exist" and sqlstate == "26000"
 
 
 def differing(difference: Difference) -> tuple[BackendMessage | None, BackendMessage | None]:
@@ -117,9 +110,11 @@ def differing(difference: Difference) -> tuple[BackendMessage | None, BackendMes
 
 
 def counts_what_was_undone(difference: Difference) -> bool:
-    """One of them closes the client for a name, because it counts what an error undid or not."""
+    """One of them refuses a name, because it counts what an error undid, or does not."""
     is_refusal = any(
-        each is not None and is_fatal(each) and each.fields["M"] in NAME_ERRORS
+        each is not None
+        and each.type == "E"
+        and (each.fields["M"] in NAME_ERRORS or '"PGBOUNCER_' in each.fields["M"])
         for each in differing(difference)
     )
     return is_refusal and is_as_postgresql(difference)
