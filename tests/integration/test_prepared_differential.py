@@ -262,6 +262,16 @@ STORIES = {
         WAIT,
         bind(statement="a"),
     ],
+    "a statement without rows that the server lacks, described in a failed transaction": [
+        parse("BEGIN", "a"),
+        WAIT,
+        query("BEGIN"),
+        query("SELECT simple_oops"),
+        describe_statement("a"),
+        WAIT,
+        query("ROLLBACK"),
+        describe_statement("a"),
+    ],
     "a Query in front of an unnamed Parse, then other servers, then a client without one": [
         query("SELECT 'simple'"),
         parse("SELECT 1"),
