@@ -49,10 +49,26 @@ def next_step(pool: Pool, now: float, *, is_asked: bool = False) -> Open | Evict
     which come free there are closed; whoever closes one asks again for those noted. `is_asked`:
     the pool needs a server although nobody waits for it.
     """
-    step, full = _decide(pool, now, is_asked)
-    for each in pool.headcounts:
-        each.note_starving(pool, each is full)
+    step, full = None, None
+    if is_asked or not _has_its_due(pool):
+        step, full = _decide(pool, now, is_asked)
+    if full is not pool.starves_in:
+        pool.starve(full)
     return step
+
+
+def _has_its_due(pool: Pool) -> bool:
+    """Recognise the usual busy pool at a glance: full, without a reserve, and nobody arriving.
+
+    Asked whenever a client has to wait, which in a busy pool is at every query. A whole decision
+    takes 4 us, this look at it 1 (timeit, a pool of 5 with 50 clients waiting).
+    """
+    return (
+        0 < pool.rules.pool_size <= pool.server_count
+        and not pool.rules.reserve_size
+        and not pool.clients[ClientState.LOGIN]
+        and not pool.is_squeezed
+    )
 
 
 def _may_try(pool: Pool, now: float) -> bool:
@@ -86,7 +102,8 @@ def _decide(pool: Pool, now: float, is_asked: bool) -> tuple[Open | Evict | None
     full = _full_headcount(pool)
     if full is None:
         return step, None
-    victim = _idle_for_longest(full)
+    is_first_in_line = pool.starves_in is not full or next(iter(full.starving)) is pool
+    victim = _idle_for_longest(full) if is_first_in_line else None
     return victim, full if victim is None else None
 
 

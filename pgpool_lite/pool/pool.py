@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.config import PoolMode
-from pgpool_lite.pool.headcount import Census
+from pgpool_lite.pool.headcount import Census, Headcount
 from pgpool_lite.pool.hosts import HostRotation
 from pgpool_lite.pool.roster import Roster
 from pgpool_lite.pool.rules import PoolRules
@@ -78,6 +78,8 @@ class Pool(Roster):
         self.deserted_since: float | None = None
         #: A replication client waits for room here: the next server that comes free makes it.
         self.is_squeezed = False
+        #: Where it waits for room for a server, if it does.
+        self.starves_in: Headcount | None = None
         #: Its database is gone, or it was idle for long: nothing is opened for it any more.
         self.is_disbanded = False
         for each in self.headcounts:
@@ -87,8 +89,8 @@ class Pool(Roster):
     def disband(self) -> None:
         """Leave the other pools; whoever is still here is to be closed."""
         self.is_disbanded = True
+        self.starve(None)
         for each in self.headcounts:
-            each.note_starving(self, False)
             each.pools.pop(self, None)
         self._census.forget_if_empty(self.user)
 
@@ -119,6 +121,14 @@ class Pool(Roster):
         if is_squeezed is not self.is_squeezed:
             self.is_squeezed = is_squeezed
             self.look_out()
+
+    def starve(self, full: Headcount | None) -> None:
+        """Note where the pool waits for room for a server; None: nowhere any more."""
+        if self.starves_in is not None:
+            self.starves_in.note_starving(self, False)
+        self.starves_in = full
+        if full is not None:
+            full.note_starving(self, True)
 
     def lead_clients(self) -> None:
         """Have clients treat prepared statements by the rules, as far as they can by now."""
@@ -281,7 +291,8 @@ class Pool(Roster):
         self.failure = ""
         server.released_at = now
         self._move(server, _IDLE)
-        if server.close_reason or self.database.is_paused:
+        is_wanted = bool(self._waiting) or not self._give_way()
+        if server.close_reason or self.database.is_paused or not is_wanted:
             return self.reuse(server, now)
         # Not too old for its first client, were server_lifetime 0: that means "use once".
         return self._hand_over(server, now) if self._waiting else None

@@ -46,6 +46,9 @@ class Roster:
         self.servers: dict[ServerState, ServerList] = {
             state: {} for state in ServerState if state is not ServerState.CLOSED
         }
+        #: Server connections of every state, those being opened too. Asked for whenever a client
+        #: has to wait, so it is kept beside the lists.
+        self.server_count = 0
         self._waiting: OrderedDict[ClientSession, None] = OrderedDict()
         self.clients: dict[ClientState, ClientList] = {
             ClientState.LOGIN: {},
@@ -58,11 +61,6 @@ class Roster:
         }
 
     # --- figures ---
-
-    @property
-    def server_count(self) -> int:
-        """Server connections of every state, those being opened too."""
-        return sum(map(len, self.servers.values()))
 
     @property
     def connected_count(self) -> int:
@@ -119,6 +117,7 @@ class Roster:
 
     def _add_server(self, server: ServerSession) -> None:
         self.servers[_OPENING][server] = None
+        self.server_count += 1
         for each in self.headcounts:
             each.server_count += 1
 
@@ -160,6 +159,7 @@ class Roster:
             self.servers[state][server] = None
             return
         server.statements.clear()
+        self.server_count -= 1
         for each in self.headcounts:
             each.server_count -= 1
         self._census.forget_if_empty(self.user)

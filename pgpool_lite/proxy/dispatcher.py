@@ -120,7 +120,8 @@ class Dispatcher:
         else:
             if pool.servers[ServerState.USED]:
                 self._check_stale(pool)
-            self.replenish(pool)
+            if pool.starves_in is None:  # else it is asked again when there is room
+                self.replenish(pool)
 
     def try_again(self, pool: Pool) -> None:
         """Open a server for a pool that could not get one, though the last client is refused.
@@ -157,6 +158,8 @@ class Dispatcher:
         for each in pool.headcounts:
             for starving in list(each.starving):
                 self.replenish(starving)
+                if starving in each.starving:
+                    break  # those behind it would not find room either
 
     # --- servers come ---
 

@@ -361,3 +361,33 @@ def test_a_server_that_is_asked_for_is_opened_though_nobody_waits() -> None:
 
     assert next_step(pool, 0.0) is None
     assert next_step(pool, 0.0, is_asked=True) == Open()
+
+
+def test_only_the_first_of_those_that_starve_looks_for_a_server_to_close() -> None:
+    town = Town(max_db_connections=1)
+    first, second, theirs = town.pool("a", "ann"), town.pool("a", "eve"), town.pool("a", "bob")
+    client, server = linked_pair(theirs)
+    wait_in(first)
+    wait_in(second)
+    assert not wants_server(first)
+    assert not wants_server(second)
+    theirs.remove_client(client)
+    theirs.remove_server(server)
+    idle = add_server(theirs, 102)
+    assert idle.state is ServerState.CLOSED  # it gave way as soon as it was there
+
+    assert wants_server(first)
+    assert wants_server(second)
+
+
+def test_a_full_pool_is_asked_nothing_more_when_another_client_waits() -> None:
+    pool = make_pool(pool_size=1)
+    linked_pair(pool)
+    waiting = add_clients(pool, 2)
+    for client in waiting:
+        pool.link(client, 100.0)
+    assert next_step(pool, 1e6) is None
+
+    pool.set_rules(replace(pool.rules, reserve_size=1))
+
+    assert next_step(pool, 1e6) == Open(reserve_for=waiting[0])
