@@ -26,6 +26,7 @@ from pgpool_lite.console.tables import (
     pool_statuses,
     server_statuses,
 )
+from pgpool_lite.errors import ConfigError
 from pgpool_lite.pool.registry import CONSOLE
 from pgpool_lite.proxy.runtime import Runtime
 
@@ -59,6 +60,8 @@ class Pooler:
             listening = {"listen_addr": host or "127.0.0.1", "listen_port": port or 0}
         chosen = {key: value for key, value in listening.items() if value is not None}
         self._config = replace(self._config, settings=with_keywords(self._config.settings, chosen))
+        if self._config.settings.workers > 1:
+            raise ConfigError("they are processes of `pgpool-lite serve`", key="workers")
         self._runtime: Runtime | None = None
         #: Ends the pooler when somebody shuts it down on its console.
         self._obeying: asyncio.Task[None] | None = None

@@ -43,6 +43,8 @@ from pgpool_lite.config.values import (
 # The cancel key has 14 bits for the peer.
 MAX_PEER_ID = 16383
 PORT = count(0, 65535)
+# Far beyond any machine's cores: a typing error should not fork for minutes.
+MAX_WORKERS = 256
 
 AUTH_QUERY = (
     "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END"
@@ -332,4 +334,11 @@ class Settings:
     user: str = setting("", TEXT, changeable=False, doc="User to become after start-up.")
     verbose: int = setting(
         0, count(), default_text="", doc="How much is logged beyond the usual, 0 to 3."
+    )
+    workers: int = setting(
+        1,
+        count(1, MAX_WORKERS),
+        changeable=False,
+        doc="Processes that serve together, each with its share of every limit; not one of"
+        " PgBouncer's settings.",
     )

@@ -81,12 +81,17 @@ class ConsoleSession:
         counters: Counters,
         make_request: Callable[[], Request],
         on_refusal: Callable[[CommandError], None],
+        prepare: Callable[[str], Command] = prepare,
     ) -> None:
-        """Start a session; `make_request` looks at the pooler as it is at that moment."""
+        """Start a session; `make_request` looks at the pooler as it is at that moment.
+
+        `prepare` tells what a query stands for: for this process, or for all of a crew.
+        """
         self.client = client
         self._counters = counters
         self._make_request = make_request
         self._on_refusal = on_refusal
+        self._prepare = prepare
         #: Bytes read, and where those begin that are not taken yet: an incomplete message, or what
         #: came behind a Pending.
         self._data = b""
@@ -220,7 +225,7 @@ class ConsoleSession:
     def _query(self, body: bytes) -> bytes:
         # A simple query ends whatever the extended protocol has left open.
         self._portals.clear()
-        command = prepare(decode_query(body))
+        command = self._prepare(decode_query(body))
         return self._run(command, lambda answer: _encode_simple(command, answer))
 
     # --- extended query ---
@@ -229,7 +234,7 @@ class ConsoleSession:
         name, text = decode_parse(body)
         if name and name in self._statements:
             raise CommandError(f'prepared statement "{name}" already exists', sqlstate="42P05")
-        _keep(self._statements, name, prepare(text), "prepared statements")
+        _keep(self._statements, name, self._prepare(text), "prepared statements")
         return backend.PARSE_COMPLETE
 
     def _bind(self, body: bytes) -> bytes:

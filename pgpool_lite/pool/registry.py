@@ -8,6 +8,7 @@ must prove to come in is `admission`'s business.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import count
 
 from pgpool_lite.config import Config, DatabaseSettings, PoolMode, UserSettings
 from pgpool_lite.errors import LoginRejected
@@ -54,7 +55,7 @@ class Registry:
         #: Statements that clients have prepared by name, over all pools.
         self.statements = StatementRegistry()
         self._by_cancel_key: dict[bytes, tuple[Pool, ClientSession]] = {}
-        self._last_id = 0
+        self._ids = count(1)
         #: PAUSE without a database is in force; a database made meanwhile is paused too.
         self.is_paused = False
 
@@ -158,8 +159,11 @@ class Registry:
 
     def next_id(self) -> int:
         """Return a number that no connection had before; clients and servers share the count."""
-        self._last_id += 1
-        return self._last_id
+        return next(self._ids)
+
+    def number_from(self, first: int, step: int) -> None:
+        """Have ids begin at `first`, `step` apart: so those of several processes never meet."""
+        self._ids = count(first, step)
 
     def remember_key(self, pool: Pool, client: ClientSession) -> None:
         """Make a client findable by the key it was told."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pgpool_lite.config import with_setting
+from pgpool_lite.config.place import SHARED, Place
 from pgpool_lite.errors import ClientError, ConfigError, ServerError
 from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.pool import Pool
@@ -28,6 +29,7 @@ class Administration:
     """The part of a runtime that operators command."""
 
     registry: Registry
+    place: Place | None
     dispatcher: Dispatcher
     doorway: Doorway
     tls: Tls
@@ -126,6 +128,8 @@ class Administration:
         settings = with_setting(config.settings, key, text)
         if settings is None:
             return f"{key} can be changed by a restart only"
+        if self.place is not None:
+            settings = self.place.share_out(settings, "", {key} & set(SHARED))
         self.registry.change_settings(replace(config, settings=settings))
         self.doorway.follow(settings)
         set_verbosity(settings.verbose)

@@ -202,9 +202,11 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
     def _challenge(self, admission: Admission) -> Step:
         self._admission = admission
         database, user = admission.database.name, admission.user
-        self._runtime.log.login_attempt(
-            self.id, database, user, self.address, self.tls, self._replication
-        )
+        chorus = self._runtime.chorus
+        if chorus is None or not chorus.is_internal(self._transport):
+            self._runtime.log.login_attempt(
+                self.id, database, user, self.address, self.tls, self._replication
+            )
         if admission.is_unknown_user:
             self._runtime.log.stranger(self._name()).info("no such user: %s", user)
         self._login.challenge(admission.challenge)

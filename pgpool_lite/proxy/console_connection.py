@@ -15,13 +15,15 @@ from typing import Protocol
 from pgpool_lite.config import Settings
 from pgpool_lite.console.answers import CommandError
 from pgpool_lite.console.clients import ConsoleClient
-from pgpool_lite.console.commands import Request
+from pgpool_lite.console.commands import Request, prepare
 from pgpool_lite.console.controls import Controls
 from pgpool_lite.console.fields import View
 from pgpool_lite.console.session import ConsoleSession
 from pgpool_lite.errors import ClientError
 from pgpool_lite.pool.admission import Admission
 from pgpool_lite.pool.registry import Registry
+from pgpool_lite.pool.stats import Counters
+from pgpool_lite.proxy.chorus import Chorus
 from pgpool_lite.proxy.logs import LOGGER
 from pgpool_lite.proxy.sockets import own_address, peer_address, tls_name
 from pgpool_lite.wire.backend import error_response
@@ -36,6 +38,9 @@ class ConsoleHost(Controls, Protocol):
     #: Every open console connection, and those whose command is not done yet.
     consoles: set[ConsoleConnection]
     console_waiters: set[ConsoleConnection]
+
+    #: Puts queries to all processes of a crew; None where there is one process only.
+    chorus: Chorus | None
 
     @property
     def settings(self) -> Settings:
@@ -60,6 +65,9 @@ class ConsoleConnection(asyncio.Protocol):
         self._runtime = runtime
         self._transport = transport
         self._is_admin = not admission.is_stats_user
+        chorus = runtime.chorus
+        #: It asks on behalf of another process's console, and is no client of its own.
+        self.is_internal = chorus is not None and chorus.is_internal(transport)
         now = runtime.clock()
         #: Fixed for the connection, so that instants it is shown do not wander with the wall clock.
         self._wall_offset_s = time.time() - now
@@ -78,13 +86,15 @@ class ConsoleConnection(asyncio.Protocol):
         )
         self._session = ConsoleSession(
             self.client,
-            runtime.registry.console.stats.now,
+            Counters() if self.is_internal else runtime.registry.console.stats.now,
             self._make_request,
             self._note_refusal,
+            prepare if chorus is None or self.is_internal else chorus.prepare,
         )
         runtime.consoles.add(self)
         registry = runtime.registry
-        registry.census.client_came(registry.console.headcount, admission.user)
+        if not self.is_internal:
+            registry.census.client_came(registry.console.headcount, admission.user)
         transport.set_protocol(self)
         notice = runtime.settings.login_notify_message
         transport.write(self._session.welcome(_make_key(), notice))
@@ -152,7 +162,10 @@ class ConsoleConnection(asyncio.Protocol):
 
     def _make_request(self) -> Request:
         runtime = self._runtime
-        clients = sorted((each.client for each in runtime.consoles), key=lambda client: client.id)
+        clients = sorted(
+            (each.client for each in runtime.consoles if not each.is_internal),
+            key=lambda client: client.id,
+        )
         view = View(
             registry=runtime.registry,
             console_clients=clients,
@@ -182,8 +195,9 @@ class ConsoleConnection(asyncio.Protocol):
         runtime.consoles.discard(self)
         runtime.console_waiters.discard(self)
         registry = runtime.registry
-        registry.census.client_left(registry.console.headcount, self.client.user)
-        if runtime.settings.log_disconnections:
+        if not self.is_internal:
+            registry.census.client_left(registry.console.headcount, self.client.user)
+        if runtime.settings.log_disconnections and not self.is_internal:
             age_s = runtime.clock() - self.client.connected_at
             LOGGER.info("%s closing because: %s (age=%ds)", self._name, reason, age_s)
         self._transport.close()

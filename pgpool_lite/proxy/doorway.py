@@ -51,13 +51,18 @@ class Doorway:
         settings: Settings,
         make_client: Callable[[], ClientLoginConnection],
         passed: Sequence[socket.socket] = (),
+        shared: Sequence[socket.socket] = (),
     ) -> None:
         """Listen where the settings say, or on sockets that a service manager has passed on.
 
-        Of several addresses those that work are enough, as in PgBouncer; raises ConfigError naming
-        the first address if none does.
+        `shared` sockets, which other processes accept from as well, come on top. Of several
+        addresses those that work are enough, as in PgBouncer; raises ConfigError naming the first
+        address if none does.
         """
+        await self._adopt(shared, settings, make_client)
         if passed:
+            if settings.listen_addr:
+                LOGGER.warning("sockets passed from service manager, listen_addr ignored")
             await self._adopt(passed, settings, make_client)
             return
         failures: list[ConfigError] = []
@@ -94,18 +99,16 @@ class Doorway:
 
     async def _adopt(
         self,
-        passed: Sequence[socket.socket],
+        sockets: Sequence[socket.socket],
         settings: Settings,
         make_client: Callable[[], ClientLoginConnection],
     ) -> None:
-        if settings.listen_addr:
-            LOGGER.warning("sockets passed from service manager, listen_addr ignored")
         loop, backlog = asyncio.get_running_loop(), settings.listen_backlog
-        for each in passed:
+        for each in sockets:
             if each.family == socket.AF_UNIX:
                 server = await loop.create_unix_server(make_client, sock=each, backlog=backlog)
                 self._unix_servers.append(server)
-                LOGGER.info("socket passed from service manager (unix:%s)", each.getsockname())
+                LOGGER.info("socket passed on to this process: unix:%s", each.getsockname())
             else:
                 self._take(
                     await loop.create_server(make_client, sock=each, backlog=backlog), settings
@@ -134,17 +137,10 @@ class Doorway:
             )
             self._unix_servers.append(server)
             if not address.startswith("\0"):
-                self._own_socket_file(Path(address), settings)
+                self._socket_file = claim_socket_file(Path(address), settings)
         except (OSError, LookupError) as error:
             raise ConfigError(f"cannot listen on unix:{shown}: {_reason(error)}") from error
         LOGGER.info("listening on unix:%s", shown)
-
-    def _own_socket_file(self, path: Path, settings: Settings) -> None:
-        """Note which file is ours, and say who may use it; raises OSError or LookupError."""
-        self._socket_file = path, path.stat().st_ino
-        if settings.unix_socket_group:
-            shutil.chown(path, group=settings.unix_socket_group)
-        path.chmod(settings.unix_socket_mode)
 
     def close_tcp(self) -> None:
         """Stop listening on the network; the console can still be reached by the Unix socket."""
@@ -165,11 +161,8 @@ class Doorway:
             server.close()
         self._unix_servers.clear()
         if self._socket_file is not None:
-            path, number = self._socket_file
+            release_socket_file(*self._socket_file)
             self._socket_file = None
-            with suppress(OSError):
-                if path.stat().st_ino == number:
-                    path.unlink()
 
     def enter(
         self, client: ClientLoginConnection, transport: asyncio.Transport, settings: Settings
@@ -227,6 +220,24 @@ def unix_address(folder: str, port: int) -> str:
         return ""
     address = f"{folder}/.s.PGSQL.{port}"
     return "\0" + address[1:] if address.startswith("@") else address
+
+
+def claim_socket_file(path: Path, settings: Settings) -> tuple[Path, int]:
+    """Say who may use our Unix socket; return its file and the number that tells it from another.
+
+    Raises OSError, or LookupError for a group that does not exist.
+    """
+    if settings.unix_socket_group:
+        shutil.chown(path, group=settings.unix_socket_group)
+    path.chmod(settings.unix_socket_mode)
+    return path, path.stat().st_ino
+
+
+def release_socket_file(path: Path, number: int) -> None:
+    """Remove the file of our Unix socket, unless another process has put its own there."""
+    with suppress(OSError):
+        if path.stat().st_ino == number:
+            path.unlink()
 
 
 def is_listened_on(address: str) -> bool:

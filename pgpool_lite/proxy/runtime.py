@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from pgpool_lite.config import Config, Settings, load, reload_settings, with_keywords
+from pgpool_lite.config import Config, Settings, load, reload_settings
+from pgpool_lite.config.place import Place
 from pgpool_lite.console.controls import ShutdownMode
 from pgpool_lite.errors import AlreadyTold, ClientError, LimitReached, ServerError
 from pgpool_lite.pool.admission import Admission, Doorkeeper
@@ -23,6 +24,7 @@ from pgpool_lite.pool.maintenance import SWEEP_INTERVAL_S
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.proxy.administration import Administration
+from pgpool_lite.proxy.chorus import Chorus
 from pgpool_lite.proxy.client_login import ClientLoginConnection
 from pgpool_lite.proxy.connector import Connector
 from pgpool_lite.proxy.console_connection import ConsoleConnection
@@ -49,14 +51,18 @@ class Runtime(Administration):
         config: Config,
         clock: Callable[[], float] = time.monotonic,
         overrides: Mapping[str, object] | None = None,
+        place: Place | None = None,
     ) -> None:
         """Prepare to run `config`; nothing is opened yet.
 
-        `overrides` are settings that win over the file, at RELOAD too: the command line's.
+        `overrides` are settings that win over the file, at RELOAD too: the command line's. `place`
+        is this process's among several that serve `config` together. Raises ConfigError where it
+        cannot be shared out among them.
         """
         self._overrides = dict(overrides or {})
+        self.place = place
         self.clock = clock
-        self.registry = Registry(config, clock())
+        self.registry = Registry(place.adapt(config) if place else config, clock())
         self.doorkeeper = Doorkeeper(self.registry, system_user_name)
         self.log = ConnectionLog(lambda: self.settings)
         self.dispatcher = Dispatcher(self.registry, clock, self.log)
@@ -67,6 +73,10 @@ class Runtime(Administration):
         self.peers = Peers(self)
         self.dispatcher.open_server = self.connector.open_server
         self.dispatcher.on_change = self._changed
+        self.chorus: Chorus | None = None
+        if place is not None:
+            self.registry.number_from(place.peer_id, place.count)
+            self.chorus = Chorus(place, self.settings.listen_port, self._recheck)
         #: Consoles that wait for PAUSE or the like to be done.
         self.console_waiters: set[ConsoleConnection] = set()
         #: All consoles; they are no clients of a pool, and are closed last.
@@ -94,15 +104,21 @@ class Runtime(Administration):
 
     # --- start ---
 
-    async def start(self, passed: Sequence[socket.socket] = ()) -> None:
+    async def start(
+        self, passed: Sequence[socket.socket] = (), shared: Sequence[socket.socket] = ()
+    ) -> None:
         """Listen for clients, on `passed` sockets if there are any, and keep house from now on.
+
+        On `shared` sockets other processes listen as well.
 
         Raises ConfigError when an address cannot be listened on, or TLS cannot be set up; nothing
         is left open then.
         """
         self.tls.apply(self.registry.config)
         try:
-            await self.doorway.open(self.settings, lambda: ClientLoginConnection(self), passed)
+            await self.doorway.open(
+                self.settings, lambda: ClientLoginConnection(self), passed, shared
+            )
             await self.health.open(self.settings)
         except BaseException:
             self.health.close()
@@ -205,11 +221,13 @@ class Runtime(Administration):
         config = self.registry.config
         if config.path is not None:
             fresh = load(config.path, self._overrides)
+            if self.place is not None:
+                fresh = self.place.adapt(fresh)
             settings, kept = reload_settings(config.settings, fresh.settings)
             for key in kept:  # PgBouncer says nothing at all: files change for the next start too
                 LOGGER.debug("%s can be changed by a restart only", key)
             self._tell_of(fresh, config)
-            config = replace(fresh, settings=with_keywords(settings, self._overrides))
+            config = replace(fresh, settings=settings)
         is_other_tls = self.tls.apply(config)
         for pool in self.registry.reload(config, self.clock()):
             LOGGER.warning(_DROPPING, pool.database.name)
@@ -260,6 +278,8 @@ class Runtime(Administration):
         self.doorway.close()
         self.doorway.turn_away(self._goodbye)
         await self.peers.close()
+        if self.chorus is not None:
+            await self.chorus.close()
         await self.connector.close()
         for pool in list(self.registry.pools.values()):
             self._close_pool(pool, self._goodbye)

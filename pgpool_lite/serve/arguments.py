@@ -50,6 +50,7 @@ def add_serve(
         "--listen", metavar="HOST:PORT", help="where clients connect (with --to: 127.0.0.1:6543)"
     )
     serve.add_argument("--pool-size", type=int, metavar="N", help="servers per database and user")
+    serve.add_argument("--workers", type=int, metavar="N", help="processes that serve together")
     serve.add_argument("--pool-mode", choices=("session", "transaction", "statement"))
     serve.add_argument(
         "--set",
@@ -89,6 +90,8 @@ def keywords(options: argparse.Namespace) -> dict[str, object]:
     chosen: dict[str, object] = dict(_key_and_value(item) for item in options.set)
     if options.pool_size is not None:
         chosen["default_pool_size"] = options.pool_size
+    if options.workers is not None:
+        chosen["workers"] = options.workers
     if options.pool_mode is not None:
         chosen["pool_mode"] = options.pool_mode
     if options.verbose:

@@ -11,7 +11,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+from collections.abc import Callable
 
 from pgpool_lite.console.controls import ShutdownMode
 from pgpool_lite.errors import ConfigError
@@ -22,17 +24,29 @@ from pgpool_lite.serve import systemd
 
 def handle_signals(runtime: Runtime) -> None:
     """Have the running event loop obey signals from now on."""
-    handlers = _Handlers(runtime)
     loop = asyncio.get_running_loop()
-    for number, handler in (
-        (signal.SIGHUP, handlers.reload),
-        (signal.SIGUSR1, handlers.pause),
-        (signal.SIGUSR2, handlers.resume),
-        (signal.SIGTERM, handlers.wait_for_clients),
-        (signal.SIGINT, handlers.wait_for_servers),
-        (signal.SIGQUIT, handlers.end_at_once),
-    ):
+    for number, handler in _Handlers(runtime).by_number.items():
         loop.add_signal_handler(number, handler)
+
+
+def obey_orders(runtime: Runtime, orders: int) -> None:
+    """Have the running event loop obey the numbers of signals that come by a pipe.
+
+    Its end is the leader's: nobody is left who could tell this process to end, so it does.
+    """
+    handlers = _Handlers(runtime).by_number
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        numbers = os.read(orders, 64)
+        for number in numbers:
+            handlers[signal.Signals(number)]()
+        if not numbers:
+            loop.remove_reader(orders)
+            LOGGER.error("the leader is gone, fast exit")
+            runtime.hang_up()
+
+    loop.add_reader(orders, read)
 
 
 class _Handlers:
@@ -40,6 +54,14 @@ class _Handlers:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self.by_number: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGHUP: self.reload,
+            signal.SIGUSR1: self.pause,
+            signal.SIGUSR2: self.resume,
+            signal.SIGTERM: self.wait_for_clients,
+            signal.SIGINT: self.wait_for_servers,
+            signal.SIGQUIT: self.end_at_once,
+        }
 
     def reload(self) -> None:
         LOGGER.info("got SIGHUP, re-reading config")

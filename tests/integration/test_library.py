@@ -212,3 +212,8 @@ async def test_an_embedded_pooler_has_a_health_port_if_it_is_told_to(postgres: C
         writer.write(b"GET /readyz HTTP/1.1\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
         writer.close()
+
+
+def test_an_embedded_pooler_is_one_process() -> None:
+    with pytest.raises(ConfigError, match="workers: they are processes of `pgpool-lite serve`"):
+        Pooler("postgresql://h/app", workers=2)

@@ -11,6 +11,7 @@ import pytest
 from pgpool_lite.config import Config, DatabaseSettings, Settings, from_keywords
 from pgpool_lite.pool.admission import Admission
 from pgpool_lite.pool.registry import Registry
+from pgpool_lite.proxy.chorus import Chorus
 from pgpool_lite.proxy.console_connection import ConsoleConnection
 from pgpool_lite.session.client_login import Challenge, Method
 from tests.console_client import RecordingControls, split
@@ -28,6 +29,7 @@ class Host(RecordingControls):
         self.registry = Registry(Config(settings=from_keywords(), databases=databases), 0.0)
         self.consoles: set[ConsoleConnection] = set()
         self.console_waiters: set[ConsoleConnection] = set()
+        self.chorus: Chorus | None = None
         self.now = 0.0
         self.clock: Callable[[], float] = lambda: self.now
 
