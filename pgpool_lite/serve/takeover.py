@@ -20,7 +20,7 @@ from pgpool_lite.proxy.doorway import is_listened_on, unix_address
 from pgpool_lite.proxy.logs import LOGGER
 from pgpool_lite.wire import codes
 from pgpool_lite.wire.framing import message_end
-from pgpool_lite.wire.frontend import TERMINATE, encode_query, encode_startup
+from pgpool_lite.wire.frontend import encode_query, encode_startup
 
 #: The console answers SHUTDOWN WAIT_FOR_CLIENTS at once; an answer that takes longer never comes.
 _PATIENCE_S = 10.0
@@ -58,7 +58,7 @@ def take_over(settings: Settings) -> bool:
         with socket.socket(socket.AF_UNIX) as console:
             console.settimeout(_PATIENCE_S)
             console.connect(address)
-            _command(console, _SHUTDOWN)
+            _shut_down(console)
     except OSError as error:
         raise ConfigError(f"takeover failed: {error}") from None
     # Its console would answer there still: the place is ours now, and it knows its own file.
@@ -68,22 +68,25 @@ def take_over(settings: Settings) -> bool:
     return True
 
 
-def _command(console: socket.socket, command: str) -> None:
-    """Give one command on a console and wait until it is done; raises OSError or ConfigError."""
+def _shut_down(console: socket.socket) -> None:
+    """Log in, give the command, and wait until it is done; raises OSError or ConfigError."""
     with console.makefile("rb") as answers:
         console.sendall(encode_startup({"user": CONSOLE, "database": CONSOLE}))
-        _read_until_ready(answers)
-        console.sendall(encode_query(command))
-        _read_until_ready(answers)
-        console.sendall(TERMINATE)
+        if not _read_until_ready(answers):
+            raise ConfigError("takeover failed: the process that runs hung up")
+        console.sendall(encode_query(_SHUTDOWN))
+        # One without clients ends as soon as it is told, with or without a last word.
+        with suppress(ConnectionError):
+            _read_until_ready(answers)
 
 
-def _read_until_ready(answers: BinaryIO) -> None:
+def _read_until_ready(answers: BinaryIO) -> bool:
+    """Read up to ReadyForQuery; say whether it came. Raises ConfigError for an error."""
     message_type = 0
     while message_type != codes.READY_FOR_QUERY:
         header = answers.read(codes.HEADER_SIZE)
         if len(header) < codes.HEADER_SIZE:
-            raise ConfigError("takeover failed: the process that runs hung up")
+            return False
         answers.read(message_end(header, 0) - codes.HEADER_SIZE)
         message_type = header[0]
         if message_type == codes.ERROR_RESPONSE:
@@ -91,3 +94,4 @@ def _read_until_ready(answers: BinaryIO) -> None:
                 f"takeover failed: the process that runs refuses {_SHUTDOWN}; it has to"
                 " run as the same user, and to know that command"
             )
+    return True
