@@ -168,6 +168,18 @@ VALUES: Final = (
         "they wait, and an alarm on maxwait should hear of it",
     ),
     Difference(
+        "SHOW POOLS after KILL",
+        "the pools are gone",
+        "they are there, and empty, until `pool_idle_timeout`",
+        "a pool that is gone has forgotten why its server refused it",
+    ),
+    Difference(
+        "SHOW STATS after `pool_idle_timeout`, or KILL",
+        "what the pools that are gone have counted is gone too",
+        "statistics belong to the database",
+        "a total that shrinks is no total",
+    ),
+    Difference(
         "SHOW USERS, users in SHOW LISTS",
         "with auth_type any, auth_file is not read",
         "users of auth_file are there",
@@ -238,5 +250,59 @@ BEHAVIOUR: Final = (
         "cuts connections at the end",
         "tells clients `server shutting down`",
         "they may try elsewhere",
+    ),
+    Difference(
+        "a host name with several addresses",
+        "one is tried, then `server_login_retry` must pass",
+        "all are tried in one attempt",
+        "`localhost` is ::1 and 127.0.0.1 nearly everywhere",
+    ),
+    Difference(
+        "`max_user_client_connections` and `max_db_client_connections`",
+        "count from the start-up message on",
+        "count who has proved who they are",
+        "knowing a name should not be enough to use its limit up",
+    ),
+    Difference(
+        "a user's own `client_idle_timeout` while the common one is 0",
+        "closes every other client at its next idle moment",
+        "is that user's own",
+        "that is what it says",
+    ),
+    Difference(
+        "RELOAD of a file that misses a line which `*` can serve",
+        "closes that database's clients",
+        "they go on",
+        "they would come back to the same server",
+    ),
+    Difference(
+        "RELOAD where TLS cannot be set up",
+        "takes over the other settings",
+        "changes nothing",
+        "a reload is all or nothing",
+    ),
+    Difference(
+        "SCRAM over TLS",
+        "without channel binding",
+        "SCRAM-SHA-256-PLUS is offered, and used towards servers",
+        "PostgreSQL and libpq do it",
+    ),
+    Difference(
+        "a common name in a certificate that has subjectAltName",
+        "counts",
+        "does not",
+        "OpenSSL and libpq do not take it",
+    ),
+    Difference(
+        "`--reboot`",
+        "hands over the sockets of clients",
+        "hands over the ports: the old process ends with its last client",
+        "TLS, SCRAM and prepared statements do not travel",
+    ),
+    Difference(
+        "clients of the console at a shutdown that waits for clients",
+        "are waited for",
+        "are not",
+        "a monitoring session should keep nothing alive",
     ),
 )
