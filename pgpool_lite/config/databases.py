@@ -67,7 +67,11 @@ class DatabaseSettings:
     sslrootcert: str = ""
     sslcert: str = ""
     sslkey: str = ""
-    host: str = setting("", TEXT, doc="Hosts, comma-separated; /dir or empty for a Unix socket.")
+    host: str = setting(
+        "",
+        TEXT,
+        doc="Hosts, comma-separated; /dir or @name for a Unix socket; empty: unix_socket_dir.",
+    )
     port: int = setting(5432, _PORT, doc="Port of the server, also in its Unix socket's name.")
     dbname: str = setting("", TEXT, doc="The server's database; empty in the fallback only.")
     user: str | None = setting(None, _OPTIONAL_TEXT, doc="User all clients become.")
