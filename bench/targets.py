@@ -8,6 +8,7 @@ client limit and no authentication of their clients, so that only the relaying d
 from __future__ import annotations
 
 import os
+import platform
 import pwd
 import re
 import shutil
@@ -20,13 +21,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
 from bench.errors import LeftOut
 from bench.postgres import Database
 from bench.processes import Child, running
 from pgpool_lite.version import __version__
+from pgpool_lite.wire.framing import COMPILED
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parent.parent
@@ -161,18 +162,13 @@ def pgbouncer_version(path: str) -> str:
 
 
 def pgpool_lite_version() -> str:
-    """Say which build of pgpool_lite is measured: version, compiled or not, uvloop's version."""
+    """Say what is measured: compiled or interpreted, and the versions of Python and uvloop."""
     try:
         loop = f"uvloop {version('uvloop')}"
     except PackageNotFoundError:
         loop = "asyncio"
-    return f"{__version__}, {_build()}, {loop}"
-
-
-def _build() -> str:
-    """Tell a compiled hot path from an interpreted one by the file it is loaded from."""
-    spec = find_spec("pgpool_lite.wire.framing")
-    return "interpreted" if spec is None or (spec.origin or "").endswith(".py") else "compiled"
+    build = "compiled" if COMPILED else "interpreted"
+    return f"{__version__}, {build}, Python {platform.python_version()}, {loop}"
 
 
 def find_free_port() -> int:

@@ -21,6 +21,7 @@ import uvloop
 
 from pgpool_lite.dev.binaries import Binaries, Choice, find_binaries
 from pgpool_lite.dev.cluster import Cluster
+from pgpool_lite.wire.framing import COMPILED
 from tests.certificates import Authority
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("PGPOOL_LITE_TEST_PGBOUNCER", ""),
         help="the real PgBouncer, to compare with",
     )
+
+
+def pytest_report_header() -> str:
+    return f"pgpool_lite: hot path {'compiled' if COMPILED else 'interpreted'}"
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

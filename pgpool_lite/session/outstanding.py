@@ -184,7 +184,7 @@ class Outstanding:
             else:
                 better = backend.explained(message, error)
         sync = self._session.next_sync()
-        cleared = owed[:sync] if sync >= 0 else owed[:]
+        cleared = bytes(owed[:sync] if sync >= 0 else owed)
         undo_count = sum(HAS_UNDO[entry] for entry in cleared)
         undos = self._undo[:undo_count]
         del self._undo[:undo_count]

@@ -44,15 +44,17 @@ class ServerMessage:
 
 # --- what we say to clients ---
 
-AUTHENTICATION_OK: Final = encode(codes.AUTHENTICATION, _INT32.pack(codes.AUTH_OK))
-AUTHENTICATION_CLEARTEXT: Final = encode(codes.AUTHENTICATION, _INT32.pack(codes.AUTH_CLEARTEXT))
-PARSE_COMPLETE: Final = encode(codes.PARSE_COMPLETE)
-BIND_COMPLETE: Final = encode(codes.BIND_COMPLETE)
-CLOSE_COMPLETE: Final = encode(codes.CLOSE_COMPLETE)
-NO_DATA: Final = encode(codes.NO_DATA)
-EMPTY_QUERY_RESPONSE: Final = encode(codes.EMPTY_QUERY_RESPONSE)
-READY_IDLE: Final = encode(codes.READY_FOR_QUERY, b"I")
-NO_PARAMETERS: Final = encode(codes.PARAMETER_DESCRIPTION, _INT16.pack(0))
+AUTHENTICATION_OK: Final[bytes] = encode(codes.AUTHENTICATION, _INT32.pack(codes.AUTH_OK))
+AUTHENTICATION_CLEARTEXT: Final[bytes] = encode(
+    codes.AUTHENTICATION, _INT32.pack(codes.AUTH_CLEARTEXT)
+)
+PARSE_COMPLETE: Final[bytes] = encode(codes.PARSE_COMPLETE)
+BIND_COMPLETE: Final[bytes] = encode(codes.BIND_COMPLETE)
+CLOSE_COMPLETE: Final[bytes] = encode(codes.CLOSE_COMPLETE)
+NO_DATA: Final[bytes] = encode(codes.NO_DATA)
+EMPTY_QUERY_RESPONSE: Final[bytes] = encode(codes.EMPTY_QUERY_RESPONSE)
+READY_IDLE: Final[bytes] = encode(codes.READY_FOR_QUERY, b"I")
+NO_PARAMETERS: Final[bytes] = encode(codes.PARAMETER_DESCRIPTION, _INT16.pack(0))
 
 
 def authentication_md5(salt: bytes) -> bytes:

@@ -14,7 +14,7 @@ from tests.docs.pages import ROOT, page, pages
 
 README = page("README.md")
 RUN_COMMAND = (
-    "python3 -m venv .venv && .venv/bin/pip install -q '.[dev]' && .venv/bin/pgpool-lite dev"
+    "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pgpool-lite dev"
 )
 TEST_COMMAND = (
     "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pytest -q"

@@ -11,6 +11,7 @@ from pgpool_lite.console.show import TABLES
 from pgpool_lite.console.tables import VERSION_TEXT, client_statuses, pool_statuses
 from pgpool_lite.session.states import ServerState
 from pgpool_lite.version import __version__
+from pgpool_lite.wire.framing import COMPILED
 from tests.console_client import Console
 from tests.wire_messages import Query
 
@@ -108,7 +109,10 @@ def test_every_row_has_a_value_for_every_column(what: str) -> None:
 
 
 def test_version_names_the_pgbouncer_that_we_equal_and_us() -> None:
-    assert show(Console(), "VERSION") == [f"PgBouncer 1.26.1 compatible: pgpool_lite {__version__}"]
+    build = "compiled" if COMPILED else "interpreted"
+    assert show(Console(), "VERSION") == [
+        f"PgBouncer 1.26.1 compatible: pgpool_lite {__version__}, {build}"
+    ]
     assert show(Console(), "version;")[0] == VERSION_TEXT
 
 
