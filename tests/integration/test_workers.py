@@ -303,7 +303,6 @@ async def test_sighup_reloads_all_and_reload_says_what_is_wrong(
     [
         ("default_pool_size=1", "default_pool_size: 1 cannot be shared out among 2 workers"),
         ("listen_port=0", "workers: they need one port for all: set listen_port"),
-        ("peer_id=3", "workers: processes of one crew are each other's peers"),
     ],
 )
 def test_what_a_crew_cannot_serve_is_said_at_once(ini: Path, setting: str, sentence: str) -> None:
