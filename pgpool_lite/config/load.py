@@ -31,7 +31,7 @@ from pgpool_lite.config.ini import Located, Section, read_ini
 from pgpool_lite.config.settings import Settings
 from pgpool_lite.config.url import parse_url
 from pgpool_lite.config.userlist import read_userlist
-from pgpool_lite.config.values import AuthType
+from pgpool_lite.config.values import AuthType, SslMode
 from pgpool_lite.errors import ConfigError
 
 MAIN_SECTION = "pgbouncer"
@@ -77,6 +77,7 @@ def load(path: Path, overrides: Mapping[str, object] = NO_OVERRIDES) -> Config:
     _refuse_unknown_sections(sections, path)
     settings, unknown_keys = parse_settings(_main_entries(sections))
     settings = with_keywords(settings, overrides)
+    _refuse_unproven_certificates(settings)
     hba = _read_hba(settings)
     databases = {
         name: parse_database(entry) for name, entry in _entries(sections, "databases").items()
@@ -137,6 +138,16 @@ def _read_hba(settings: Settings) -> HbaRules:
     ident_file = settings.auth_ident_file
     maps = read_ident(Path(ident_file)) if ident_file else {}
     return read_hba(Path(settings.auth_hba_file), maps)
+
+
+def _refuse_unproven_certificates(settings: Settings) -> None:
+    """Raise where auth_type is cert and nobody checks certificates: anyone could make one."""
+    if settings.auth_type is not AuthType.CERT:
+        return
+    if settings.client_tls_sslmode is not SslMode.VERIFY_FULL:
+        raise ConfigError("auth_type=cert requires verify-full", key="client_tls_sslmode")
+    if not settings.client_tls_ca_file:
+        raise ConfigError("auth_type=cert requires it", key="client_tls_ca_file")
 
 
 def _refuse_unknown_sections(sections: list[Section], path: Path) -> None:

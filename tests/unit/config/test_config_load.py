@@ -185,6 +185,16 @@ class TestErrors:
             ("[pgbouncer]\n[users]\na = x=1", "p.ini:3: a: x: unknown key"),
             ("[pgbouncer]\n[peers]\na = host=h", "p.ini:3: a: expected a peer_id from 1 to 65535"),
             ("[pgbouncer]\nauth_file = /no/such", "/no/such: cannot be read: No such file"),
+            ("[pgbouncer]\nauth_type = hba", "auth_hba_file: auth_type hba needs it"),
+            (
+                "[pgbouncer]\nauth_type = hba\nauth_hba_file = /no/such",
+                "/no/such: cannot be read: No such file",
+            ),
+            ("[pgbouncer]\nauth_type = cert", "client_tls_sslmode: auth_type=cert requires"),
+            (
+                "[pgbouncer]\nauth_type = cert\nclient_tls_sslmode = verify-full",
+                "client_tls_ca_file: auth_type=cert requires it",
+            ),
         ],
     )
     def test_an_error_says_where(self, tmp_path: Path, text: str, message: str) -> None:
