@@ -141,10 +141,13 @@ class HbaRules:
     warnings: tuple[str, ...] = ()
 
     def find(self, arrival: Arrival) -> HbaRule | None:
-        """Return the first rule that fits, None where none does."""
+        """Return the first rule that fits, None where none does; none fits a host unknown."""
         version, address = 0, 0
         if arrival.host is not None:
-            parsed = ipaddress.ip_address(arrival.host)
+            try:
+                parsed = ipaddress.ip_address(arrival.host)
+            except ValueError:
+                return None
             version, address = parsed.version, int(parsed)
         return next((rule for rule in self.rules if rule.fits(arrival, version, address)), None)
 

@@ -13,7 +13,7 @@ others (`challenges`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pgpool_lite.config import Arrival, AuthType, DatabaseSettings, HbaMethod, HbaRule
@@ -47,8 +47,11 @@ _METHODS: Final = {
 class Origin:
     """Where a client comes from, as far as its socket can tell."""
 
-    #: Host and port of the client; ("unix", 0) on a Unix socket.
+    #: Host and port of the client; ("unix", 0) on a Unix socket, and where it cannot be told.
     address: tuple[str, int]
+    #: It came by a Unix socket: by the kind of its socket, for the address of a client that has
+    #: gone again cannot be told.
+    is_unix: bool = False
     #: It came by a Unix socket, from a process of the user that runs this one.
     is_own_user: bool = False
     #: What it sends travels by TLS.
@@ -63,7 +66,7 @@ class Origin:
     @property
     def host(self) -> str | None:
         """Its IP address, None on a Unix socket."""
-        return None if self.address[0] == "unix" else self.address[0]
+        return None if self.is_unix else self.address[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ class Admission:
     refusal: LoginRejected | None = None
     #: In no file, and not to be looked up elsewhere: for the log, no client is told so.
     is_unknown_user: bool = False
+    #: What auth_query found; kept for the user's servers once the client has proved itself.
+    found: FoundUser | None = None
 
 
 class Doorkeeper:
@@ -136,12 +141,12 @@ class Doorkeeper:
         settings = self._registry.config.settings
         if settings.auth_type is AuthType.ANY:
             return self._admit_anybody(applicant)
-        is_known = self._registry.secrets.listed(user) is not None
+        listed = self._registry.secrets.listed(user)
         auth_user = database.settings.auth_user or settings.auth_user
-        if auth_user and not (is_known or applicant.refusal):
+        if auth_user and listed is None and applicant.refusal is None:
             sql = database.settings.auth_query or settings.auth_query
             return Question(applicant, self._auth_database(database, now), auth_user, sql)
-        return self._challenge(applicant, user, is_known=is_known)
+        return self._challenge(applicant, user, listed, is_known=listed is not None)
 
     def resume(self, question: Question, found: FoundUser | None) -> Admission:
         """Go on with what PostgreSQL said of the user; None is PgBouncer's "no such user".
@@ -150,10 +155,8 @@ class Doorkeeper:
         """
         if found is None:
             raise LoginRejected("no such user")
-        applicant = question.applicant
-        name = applicant.database.name
-        self._registry.secrets.remember_found(name, found.name, found.secret)
-        return self._challenge(applicant, found.name, is_known=True)
+        admission = self._challenge(question.applicant, found.name, found.secret, is_known=True)
+        return replace(admission, found=found)
 
     def _meet(self, startup: StartupMessage, origin: Origin, now: float) -> Applicant:
         """Read who wants in, and where to."""
@@ -216,7 +219,9 @@ class Doorkeeper:
         user = database.settings.user or applicant.user
         return self._admission(applicant, user, self._challenges.trust(user))
 
-    def _challenge(self, applicant: Applicant, user: str, *, is_known: bool) -> Admission:
+    def _challenge(
+        self, applicant: Applicant, user: str, secret: str | None, *, is_known: bool
+    ) -> Admission:
         """Find the method for this user, and what it asks for."""
         self._check_console(applicant, user)
         method, rule = self._method(applicant, user)
@@ -233,11 +238,9 @@ class Doorkeeper:
             self._check_certificate(applicant.origin, user, rule, is_known=is_known)
             challenge = self._challenges.trust(user)
         else:
-            registry = self._registry
-            iterations = registry.config.settings.scram_iterations
-            challenge = self._challenges.make(
-                method, applicant.database.name, user, registry.secrets, iterations
-            )
+            iterations = self._registry.config.settings.scram_iterations
+            usual = self._registry.secrets.usual_kind
+            challenge = self._challenges.make(method, user, secret, usual, iterations)
         return self._admission(applicant, user, challenge, is_known=is_known)
 
     def _method(self, applicant: Applicant, user: str) -> tuple[HbaMethod, HbaRule | None]:
@@ -316,15 +319,19 @@ class Doorkeeper:
     # --- after the proof ---
 
     def remember_proof(self, admission: Admission, client_key: bytes) -> None:
-        """Keep the key that a SCRAM login revealed: with it we log in to servers as that user.
+        """Keep what logs in to servers as that user: what was found, and what a login revealed.
 
-        Only where the stored secret is PostgreSQL's own: a key against a secret that we derived
-        from a plain password fits no server.
+        The key of a SCRAM login, b"" for any other, counts only where the stored secret is
+        PostgreSQL's own: one against a secret that we derived from a plain password fits no server.
+        Of those who prove nothing nothing is kept, for they may come by any name.
         """
         known, database = self._registry.secrets, admission.database.name
+        if admission.found is not None:
+            known.remember_found(database, admission.user, admission.found.secret)
         stored = known.of(database, admission.user) or ""
         secret = admission.challenge.scram_secret
-        if secret is not None and classify_secret(stored) is SecretKind.SCRAM_SHA_256:
+        is_postgres_own = classify_secret(stored) is SecretKind.SCRAM_SHA_256
+        if client_key and secret is not None and is_postgres_own:
             keys = ScramKeys(client_key, secret.server_key)
             known.remember_keys(database, admission.user, keys)
 

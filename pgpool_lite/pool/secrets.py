@@ -14,7 +14,7 @@ from pgpool_lite.wire.passwords import SecretKind, classify_secret
 from pgpool_lite.wire.scram import ScramKeys
 
 #: Database and user; "" for a user of the auth_file, who is the same everywhere.
-Place = tuple[str, str]
+_Place = tuple[str, str]
 
 
 class Secrets:
@@ -24,9 +24,9 @@ class Secrets:
         """Begin with the users of the auth_file."""
         self._listed = listed
         #: What auth_query found last. Only users that there are stand here.
-        self._found: dict[Place, str] = {}
+        self._found: dict[_Place, str] = {}
         #: What SCRAM logins revealed; each goes when its user's secret changes.
-        self._keys: dict[Place, ScramKeys] = {}
+        self._keys: dict[_Place, ScramKeys] = {}
         self._usual_kind: SecretKind | None = None
 
     def listed(self, user: str) -> str | None:
@@ -49,11 +49,11 @@ class Secrets:
 
     def keys_of(self, database: str, user: str) -> ScramKeys | None:
         """Return the keys that log in to a server as this user, if a login has revealed them."""
-        return self._keys.get(self.place(database, user))
+        return self._keys.get(self._place(database, user))
 
     def remember_keys(self, database: str, user: str, keys: ScramKeys) -> None:
         """Keep the keys that a login against PostgreSQL's own secret revealed."""
-        self._keys[self.place(database, user)] = keys
+        self._keys[self._place(database, user)] = keys
 
     def reload(self, listed: Mapping[str, str]) -> None:
         """Follow a new auth_file; keys of a secret that changed fit no longer."""
@@ -71,6 +71,5 @@ class Secrets:
             self._usual_kind = kinds.most_common(1)[0][0] if kinds else SecretKind.PLAIN
         return self._usual_kind
 
-    def place(self, database: str, user: str) -> Place:
-        """Return where a user's secret belongs, wherever it comes from."""
+    def _place(self, database: str, user: str) -> _Place:
         return ("" if user in self._listed else database), user

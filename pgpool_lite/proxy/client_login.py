@@ -171,6 +171,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         name, alternatives = certificate_names(self._transport)
         return Origin(
             self.address,
+            is_unix(self._transport),
             is_own_user=user_id == os.getuid(),
             is_encrypted=bool(self.tls),
             certificate_name=name,
@@ -231,8 +232,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
     def _authenticated(self) -> None:
         admission = self._admission
         assert admission is not None
-        if self._login.scram_client_key:
-            self._runtime.doorkeeper.remember_proof(admission, self._login.scram_client_key)
+        self._runtime.doorkeeper.remember_proof(admission, self._login.scram_client_key)
         registry = self._runtime.registry
         try:
             if self._runtime.is_shutting_down and not admission.is_console:

@@ -26,7 +26,7 @@ OWN = DatabaseSettings(
 CONSOLE_ASKED = DatabaseSettings(name="wrong", dbname="wrong", auth_dbname="pgbouncer")
 NOWHERE = DatabaseSettings(name="nowhere", dbname="nowhere", auth_dbname="nope")
 TCP = Origin(("10.0.0.7", 50508))
-UNIX = Origin(("unix", 0), system_user_id=1000)
+UNIX = Origin(("unix", 0), is_unix=True, system_user_id=1000)
 IDENT = "staff ann app_rw\nstaff root all\nweb app.example.com alice\n"
 SYSTEM_USERS = {1000: "ann", 0: "root", 7: "alice"}
 
@@ -96,6 +96,14 @@ def test_rules_that_trust_trust_users_that_there_are(user: str, fits: bool) -> N
         assert door.refusal(user).message == '"trust" authentication failed'
 
 
+def test_a_client_that_has_gone_again_is_not_taken_for_one_on_a_unix_socket() -> None:
+    # Who sends its StartupMessage and a query at once, and resets the connection before it is
+    # accepted, has no address any more. What it sent can still be read, and would be run.
+    door = Door("local all all trust\nhost all all all trust")
+
+    assert door.refusal(origin=Origin(("unix", 0))).message == "no authentication method is found"
+
+
 def test_rules_count_for_the_console_too() -> None:
     door = Door("host pgbouncer all all reject", admin_users=("alice",))
 
@@ -123,7 +131,7 @@ def test_peer_takes_the_systems_word(
     rule: str, user: str, system_user_id: int | None, may_enter: bool
 ) -> None:
     door = Door(f"local all all {rule}")
-    origin = Origin(("unix", 0), system_user_id=system_user_id)
+    origin = replace(UNIX, system_user_id=system_user_id)
 
     if may_enter:
         assert door.method(user, origin) is Method.TRUST
@@ -245,6 +253,15 @@ def test_who_was_found_is_challenged_with_what_was_found() -> None:
     door.keeper.remember_proof(admission, keys.client_key)
     pool = door.registry.pool_for(admission.database, "dave")
     assert door.registry.credentials_for(pool).scram_keys == keys
+
+
+def test_of_who_proves_nothing_nothing_is_kept() -> None:
+    door = Door(auth_type=AuthType.MD5, auth_user="asker")
+    admission = door.keeper.resume(question(door), FoundUser("dave", "secret"))
+    before = door.registry.secrets.of("app", "dave")
+    door.keeper.remember_proof(admission, b"")
+
+    assert (before, door.registry.secrets.of("app", "dave")) == (None, "secret")
 
 
 def test_the_name_that_was_found_is_the_users() -> None:

@@ -20,7 +20,8 @@ MD5, PASSWORD, SCRAM = HbaMethod.MD5, HbaMethod.PASSWORD, HbaMethod.SCRAM_SHA_25
 
 
 def ask(challenges: Challenges, method: HbaMethod, user: str, listed: dict[str, str]) -> Challenge:
-    return challenges.make(method, "app", user, Secrets(listed), 4096)
+    usual = Secrets(listed).usual_kind
+    return challenges.make(method, user, listed.get(user), usual, 4096)
 
 
 @pytest.mark.parametrize("kind", list(SecretKind))
@@ -48,11 +49,7 @@ def test_who_does_not_exist_is_asked_what_the_users_of_the_file_are_asked(
 def test_who_has_no_password_is_asked_like_who_does_not_exist(
     method: HbaMethod, secret: str | None
 ) -> None:
-    secrets = Secrets({"alice": "alice-secret", **({"dave": ""} if secret == "" else {})})
-    if secret is None:
-        secrets.remember_found("app", "dave", None)
-
-    challenge = Challenges().make(method, "app", "dave", secrets, 4096)
+    challenge = Challenges().make(method, "dave", secret, SecretKind.MD5, 4096)
 
     assert challenge.is_mock
     assert challenge.secret not in ("", "md5")
@@ -70,11 +67,10 @@ def test_made_up_secrets_do_not_change_and_are_no_one_elses() -> None:
 
 
 def test_a_derived_secret_follows_password_and_iterations() -> None:
-    challenges, secrets = Challenges(), Secrets({})
+    challenges = Challenges()
 
     def derived(password: str, iterations: int) -> ScramSecret:
-        secrets.remember_found("app", "dave", password)
-        challenge = challenges.make(SCRAM, "app", "dave", secrets, iterations)
+        challenge = challenges.make(SCRAM, "dave", password, SecretKind.PLAIN, iterations)
         assert challenge.scram_secret is not None
         return challenge.scram_secret
 
