@@ -57,6 +57,7 @@ class SecretLookup(Unlinked):
         values = self._dispatcher.registry.tracked.values_of({})
         session = self.session = ClientSession(client_id, _NO_KEY, values, connected_at)
         session.connection = self
+        session.user = self.pool.user
         session.state = ClientState.ACTIVE  # it needs no welcome
         session.is_leaving = True  # in session mode, too, the server is given back at once
         session.receive(self._query.question)

@@ -225,6 +225,12 @@ CONFIGURATION: Final = (
         "half a list of users locks people out without saying so",
     ),
     Difference(
+        "an auth_hba_file or auth_ident_file that cannot be read, or has a broken line",
+        "warns and goes on without that line, or without any rule",
+        "refused; at RELOAD all stays as it was",
+        "the first line that fits decides, so without a line others let more people in",
+    ),
+    Difference(
         "a line that is set again below",
         "must be right all the same",
         "does not matter",
@@ -233,6 +239,30 @@ CONFIGURATION: Final = (
 )
 
 BEHAVIOUR: Final = (
+    Difference(
+        "a NULL secret from auth_query: no password, or an expired one",
+        "a client that says the password `md5` comes in",
+        "nobody comes in",
+        "nothing may stand for NULL that a client could say",
+    ),
+    Difference(
+        "a user who does not exist, with auth_type md5",
+        "is asked for md5, whatever those who exist are asked for",
+        "is asked what most users of auth_file are asked",
+        "nobody should find out who exists",
+    ),
+    Difference(
+        "a server that has answered auth_query with an error",
+        "is closed",
+        "is used again",
+        "it is in order, and strangers could have servers opened one after the other",
+    ),
+    Difference(
+        "auth_query",
+        "is run as it is",
+        "RESET search_path goes before it",
+        "earlier clients of auth_user may have set another",
+    ),
     Difference(
         "errors of the pooler's own",
         "severity, SQLSTATE and message",
