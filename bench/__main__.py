@@ -9,20 +9,26 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from bench import report
+from bench.builds import Kind, build
 from bench.compare import Outcome, Plan, compare, say
 from bench.errors import BenchError, LeftOut
-from bench.pgbench import Length, Mode, Workload, prepare_tables
-from bench.postgres import Postgres, provide
+from bench.pgbench import Mode, prepare_tables
+from bench.postgres import Database, Postgres, provide
 from bench.targets import PoolSettings, Target, direct, pgbouncer, pgpool_lite
+from bench.workload import Length
+from bench.workloads import Name, make_workloads, parse_names
 from pgpool_lite.errors import PgPoolLiteError
 
 # Beyond the clients and both pools: PostgreSQL's reserved connections, psql, a person looking on.
 SPARE_CONNECTIONS = 20
+
+ROUNDS = 3
+SECONDS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,18 +49,23 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--clients", type=_numbers, default=[16], metavar="N[,N...]", help="default: 16")
-    add("--modes", type=_modes, default=list(Mode), metavar="MODE[,MODE...]", help="default: all")
-    add("--rounds", type=int, default=3, help="rounds of each workload (default: 3)")
+    add("--clients", type=_numbers, default=[16], metavar="N,...", help="default: 16")
+    names = f"all, or of {', '.join(Name)} (default: select)"
+    add("--workloads", type=parse_names, default=[Name.SELECT], metavar="NAME,...", help=names)
+    modes = f"of {', '.join(Mode)} (default: all)"
+    add("--modes", type=_modes, default=list(Mode), metavar="MODE,...", help=modes)
+    builds = "of pgpool_lite: compiled, interpreted (default: both)"
+    add("--builds", type=_builds, default=list(Kind), metavar="BUILD,...", help=builds)
+    add("--rounds", type=int, help=f"of each workload (default: {ROUNDS}, 1 with --quick)")
     add("--pool-size", type=int, default=20, help="of both poolers (default: 20)")
     add("--scale", type=int, default=10, help="of pgbench's tables, where they are made")
     add("--postgres", metavar="URL", help="measure this server instead of a throw-away one")
     add("--pgbouncer", metavar="PATH", help="the real PgBouncer, where it is not on the PATH")
     add("--json", type=Path, metavar="FILE", help="write machine, versions, commands, all runs")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--seconds", type=int, default=5, help="of each run (default: 5)")
+    length.add_argument("--seconds", type=int, help=f"of each run (default: {SECONDS})")
     length.add_argument("--transactions", type=int, default=0, help="per client and run instead")
-    length.add_argument("--quick", action="store_true", help="one second per run: a first look")
+    length.add_argument("--quick", action="store_true", help="short and small: a first look")
     return parser.parse_args(arguments)
 
 
@@ -70,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         plan = make_plan(options, postgres)
         tables = prepare_tables(postgres, options.scale)
         say(f"PostgreSQL {postgres.version()}, pgbench tables: {tables}")
-        targets = start_targets(stack, postgres, settings, options.pgbouncer, outcome)
+        targets = start_targets(stack, postgres, settings, options, outcome)
         setting = report.describe_setting(targets, postgres.version())
         try:
             compare(targets, plan, outcome)
@@ -79,18 +90,22 @@ def run(options: argparse.Namespace) -> int:
             if options.json is not None:
                 document = report.as_json(outcome, plan, targets, setting)
                 options.json.write_text(document, encoding="utf-8")
-    return 0 if any(run.target == "pgpool_lite" for run in outcome.runs) else 1
+    return 0 if any(run.target.startswith("pgpool_lite") for run in outcome.runs) else 1
 
 
 def make_plan(options: argparse.Namespace, postgres: Postgres) -> Plan:
-    """Turn the options into workloads: each mode at each number of clients."""
+    """Turn the options into workloads, and how often and how long each is run."""
+    seconds = 1 if options.quick else SECONDS
     return Plan(
-        program=postgres.programs.find("pgbench"),
-        workloads=[
-            Workload(mode, clients) for mode in options.modes for clients in options.clients
-        ],
-        rounds=options.rounds,
-        length=Length(1 if options.quick else options.seconds, options.transactions),
+        workloads=make_workloads(
+            options.workloads,
+            modes=options.modes,
+            clients=options.clients,
+            is_quick=options.quick,
+            pgbench=postgres.programs.find("pgbench"),
+        ),
+        rounds=options.rounds or (1 if options.quick else ROUNDS),
+        length=Length(options.seconds or seconds, options.transactions),
     )
 
 
@@ -98,14 +113,14 @@ def start_targets(
     stack: ExitStack,
     postgres: Postgres,
     settings: PoolSettings,
-    pgbouncer_path: str | None,
+    options: argparse.Namespace,
     outcome: Outcome,
 ) -> list[Target]:
     """Start every target that can run here; the reason for each other goes to the outcome."""
     database = postgres.database
     contexts: list[AbstractContextManager[Target]] = [
-        pgpool_lite(database, settings),
-        pgbouncer(database, settings, pgbouncer_path),
+        *(built(database, settings, kind) for kind in options.builds),
+        pgbouncer(database, settings, options.pgbouncer),
         direct(database, postgres.version()),
     ]
     targets: list[Target] = []
@@ -120,6 +135,13 @@ def start_targets(
     return targets
 
 
+@contextmanager
+def built(database: Database, settings: PoolSettings, kind: Kind) -> Iterator[Target]:
+    """Make a build of pgpool_lite and run it before the database."""
+    with build(kind) as made, pgpool_lite(database, settings, made) as target:
+        yield target
+
+
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
@@ -129,6 +151,13 @@ def _modes(text: str) -> list[Mode]:
         return [Mode(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"choose from {', '.join(Mode)}, not {text!r}") from None
+
+
+def _builds(text: str) -> list[Kind]:
+    try:
+        return [Kind(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"choose from {', '.join(Kind)}, not {text!r}") from None
 
 
 if __name__ == "__main__":

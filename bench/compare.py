@@ -11,31 +11,32 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bench import pgbench
 from bench.errors import BenchError
-from bench.pgbench import Length, Workload
 from bench.targets import Target
-
-# Before a workload's first round: opens the pool's connections, fills caches, prepares statements.
-WARM_UP = Length(transactions=20)
+from bench.workload import Length, Percentiles, Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One pgbench run against one target, and the CPU its pooler used meanwhile."""
+    """One run of a workload against one target, and the CPU its pooler used for each unit."""
 
     target: str
     workload: Workload
     round: int
-    transactions: int
-    tps: float
-    latency_ms: float
-    cpu_us: float | None
+    units: float
+    per_s: float
+    latency_ms: float | None = None
+    cpu_us: float | None = None
+    percentiles_ms: Percentiles | None = None
+    resident_kb: float | None = None
 
     def __str__(self) -> str:
         """Report it as one line of progress."""
-        cpu = "" if self.cpu_us is None else f"  {self.cpu_us:6.1f} us CPU per transaction"
-        return f"{self.target:<12} {self.tps:>9,.0f} tps  {self.latency_ms:7.3f} ms{cpu}"
+        unit = self.workload.unit
+        latency = "" if self.latency_ms is None else f"  {self.latency_ms:7.3f} ms"
+        cpu = "" if self.cpu_us is None else f"  {self.cpu_us:6.1f} us CPU per {unit}"
+        memory = "" if self.resident_kb is None else f"  {self.resident_kb:.2f} KB per {unit}"
+        return f"{self.target:<24} {self.per_s:>9,.0f} {unit}s/s{latency}{cpu}{memory}"
 
 
 @dataclass(slots=True)
@@ -50,37 +51,42 @@ class Outcome:
 class Plan:
     """What to run: each workload, so many rounds of so long."""
 
-    program: str
     workloads: Sequence[Workload]
     rounds: int
     length: Length
+
+    def rounds_of(self, workload: Workload) -> int:
+        """Return how many rounds a workload is run."""
+        return workload.rounds or self.rounds
 
 
 def compare(targets: Sequence[Target], plan: Plan, outcome: Outcome) -> None:
     """Run the whole plan and add to the outcome as it goes, so that Ctrl-C keeps what is done."""
     for workload in plan.workloads:
         say(f"{workload}")
-        standing = list(_warmed_up(targets, workload, plan, outcome))
-        for number in range(1, plan.rounds + 1):
+        standing = list(_warmed_up(targets, workload, outcome))
+        for number in range(1, plan.rounds_of(workload) + 1):
             standing = list(_one_round(standing, workload, number, plan, outcome))
 
 
 def measure(target: Target, workload: Workload, number: int, plan: Plan) -> Run:
-    """Run pgbench once against one target and charge the pooler's CPU to its transactions."""
+    """Run a workload once against one target and charge the pooler's CPU to what was done."""
     before = target.cpu_s()
-    result = pgbench.run(plan.program, target.database, workload, plan.length)
+    result = workload.run(target, plan.length)
     after = target.cpu_s()
     cpu_us = None
     if before is not None and after is not None:
-        cpu_us = (after - before) * 1e6 / result.transactions
+        cpu_us = (after - before) * 1e6 / result.units
     return Run(
         target=target.name,
         workload=workload,
         round=number,
-        transactions=result.transactions,
-        tps=result.tps,
+        units=result.units,
+        per_s=result.per_s,
         latency_ms=result.latency_ms,
         cpu_us=cpu_us,
+        percentiles_ms=result.percentiles_ms,
+        resident_kb=result.resident_kb,
     )
 
 
@@ -89,12 +95,10 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _warmed_up(
-    targets: Sequence[Target], workload: Workload, plan: Plan, outcome: Outcome
-) -> Iterator[Target]:
+def _warmed_up(targets: Sequence[Target], workload: Workload, outcome: Outcome) -> Iterator[Target]:
     for target in targets:
         try:
-            pgbench.run(plan.program, target.database, workload, WARM_UP)
+            workload.rehearse(target)
         except BenchError as error:
             _leave_out(target, workload, error, outcome)
         else:
@@ -111,7 +115,7 @@ def _one_round(
             _leave_out(target, workload, error, outcome)
         else:
             outcome.runs.append(run)
-            say(f"  round {number}/{plan.rounds}  {run}")
+            say(f"  round {number}/{plan.rounds_of(workload)}  {run}")
             yield target
 
 

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
 from bench.errors import BenchError
+from bench.percentiles import percentiles, read_latencies
 from bench.postgres import Database, Postgres
+from bench.targets import Target
+from bench.workload import Length, RunResult, Unit
 
 # A pgbench thread prepares its clients' statements one by one, waiting for each: with more clients
 # per thread than the pool has servers it waits for a server that only itself could free. One thread
@@ -22,6 +27,11 @@ MAX_THREADS = 64
 
 # What a run may take beyond its measured time before it counts as blocked.
 GRACE_S = 60.0
+
+# Enough in all for the logins of a rehearsal not to matter, few enough to take a second in strace.
+REHEARSED_TRANSACTIONS = 4000
+REHEARSED_CONNECTS = 400
+LEAST_PER_CLIENT = 20
 
 
 class Mode(StrEnum):
@@ -32,52 +42,84 @@ class Mode(StrEnum):
     PREPARED = "prepared"
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
-    """How long one run lasts: so many seconds, or so many transactions per client."""
+class Script(StrEnum):
+    """What pgbench runs: its own two scripts, and the shorter one with a new connection each."""
 
-    seconds: int = 0
-    transactions: int = 0
+    SELECT = "select"
+    CONNECT = "connect"
+    TPCB = "tpcb"
 
+    @property
     def arguments(self) -> list[str]:
-        """Return pgbench's option for it."""
-        return ["-t", str(self.transactions)] if self.transactions else ["-T", str(self.seconds)]
+        """pgbench's options for it; -n leaves the tables unvacuumed."""
+        return {
+            Script.SELECT: ["-n", "-S"],
+            Script.CONNECT: ["-n", "-S", "-C"],
+            Script.TPCB: ["-n"],
+        }[self]
 
-    def __str__(self) -> str:
-        """Say it in words."""
-        if self.transactions:
-            return f"{self.transactions:,} transactions per client"
-        return f"{self.seconds} s"
+    @property
+    def sampling_rate(self) -> float | None:
+        """Which part of the transactions has its latency logged; None where none has.
+
+        A tenth of many gives percentiles that one log line per transaction would not better, at a
+        cost to pgbench that does not show. With -C pgbench's log leaves the connecting out.
+        """
+        return {Script.SELECT: 0.1, Script.CONNECT: None, Script.TPCB: 1.0}[self]
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
-    """What all targets are put through in turn: a query mode and a number of clients."""
+class PgbenchWorkload:
+    """pgbench with a query mode, a number of clients and a script."""
 
     mode: Mode
     clients: int
+    script: Script = Script.SELECT
+    program: str = "pgbench"
+
+    unit = Unit.TRANSACTION
+    rounds = None
 
     def arguments(self) -> list[str]:
         """Return pgbench's options for it."""
         threads = min(self.clients, MAX_THREADS)
-        return ["-n", "-S", "-M", self.mode.value, "-c", str(self.clients), "-j", str(threads)]
+        counts = ["-c", str(self.clients), "-j", str(threads)]
+        return [*self.script.arguments, "-M", self.mode.value, *counts]
+
+    def lasts(self, length: Length) -> str:
+        """Say how long one run is."""
+        return str(length)
+
+    def command(self, length: Length) -> str:
+        """Return the command of one run; whom it connects to is in the environment."""
+        return " ".join([self.program, *self.arguments(), *length.arguments()])
+
+    def run(self, target: Target, length: Length) -> RunResult:
+        """Run pgbench once; raise BenchError when it fails, loses a client, or blocks."""
+        arguments = [self.program, *self.arguments(), *length.arguments()]
+        timeout_s = length.seconds + GRACE_S if length.seconds else None
+        rate = self.script.sampling_rate
+        if rate is None:
+            return parse_output(_call(arguments, target.database, timeout_s))
+        with tempfile.TemporaryDirectory() as folder:
+            log = ["-l", f"--log-prefix={folder}/log", f"--sampling-rate={rate}"]
+            result = parse_output(_call([*arguments, *log], target.database, timeout_s))
+            return replace(result, percentiles_ms=percentiles(read_latencies(Path(folder))))
+
+    def rehearse(self, target: Target) -> RunResult:
+        """Run a few thousand transactions, or a few hundred where each opens a connection."""
+        total = REHEARSED_CONNECTS if self.script is Script.CONNECT else REHEARSED_TRANSACTIONS
+        return self.run(target, Length(transactions=max(LEAST_PER_CLIENT, total // self.clients)))
 
     def __str__(self) -> str:
         """Name it as the tables do."""
-        return f"pgbench -S -M {self.mode.value}, {self.clients} clients"
+        options = " ".join(option for option in self.script.arguments if option != "-n")
+        return " ".join(f"pgbench {options} -M {self.mode.value}, {self.clients} clients".split())
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What pgbench reports of one run."""
-
-    transactions: int
-    tps: float
-    latency_ms: float
-
-
+# "including reconnection times" is what is said with -C: there connecting is what is measured.
 _TRANSACTIONS = re.compile(r"^number of transactions actually processed: (\d+)", re.MULTILINE)
-_TPS = re.compile(r"^tps = ([\d.]+) \((?:without|excluding)", re.MULTILINE)
+_TPS = re.compile(r"^tps = ([\d.]+) \((?:without|excluding|including reconnection)", re.MULTILINE)
 _LATENCY = re.compile(r"^latency average = ([\d.]+) ms", re.MULTILINE)
 
 
@@ -89,17 +131,6 @@ def parse_output(text: str) -> RunResult:
     if transactions is None or tps is None or latency is None or int(transactions[1]) == 0:
         raise BenchError(f"pgbench reported no result: {text.strip() or 'it wrote nothing'}")
     return RunResult(int(transactions[1]), float(tps[1]), float(latency[1]))
-
-
-def command(program: str, workload: Workload, length: Length) -> list[str]:
-    """Return the command of one run; whom it connects to is in the environment."""
-    return [program, *workload.arguments(), *length.arguments()]
-
-
-def run(program: str, database: Database, workload: Workload, length: Length) -> RunResult:
-    """Run pgbench once; raise BenchError when it fails, loses a client, or blocks."""
-    timeout_s = length.seconds + GRACE_S if length.seconds else None
-    return parse_output(_call(command(program, workload, length), database, timeout_s))
 
 
 def _call(arguments: Sequence[str], database: Database, timeout_s: float | None = None) -> str:

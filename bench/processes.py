@@ -1,7 +1,7 @@
-"""How much CPU has a process tree used, and how does it end without leaving anything behind?
+"""What has a process tree used, CPU and memory, and how does it end without leaving anything?
 
 `targets.py` starts poolers through `Child`; `compare.py` reads `Child.cpu_s` before and after each
-run. Nothing here knows what the process is.
+run, and memory when it starts. Nothing here knows what the process is.
 """
 
 from __future__ import annotations
@@ -57,6 +57,27 @@ def tree_cpu_s(root_pid: int, proc: Path = PROC) -> float | None:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def tree_resident_kb(root_pid: int, proc: Path = PROC) -> int | None:
+    """Return the resident memory of a process and all its descendants, in KB.
+
+    Pages that several of them share count once for each. None where it cannot be read.
+    """
+    stats = {stat.pid: stat for stat in _read_stats(proc)}
+    if root_pid not in stats:
+        return None
+    tree = [stat.pid for stat in stats.values() if _descends(stat, root_pid, stats)]
+    return sum(_resident_kb(proc / str(pid)) for pid in tree)
+
+
+def _resident_kb(folder: Path) -> int:
+    """Read VmRSS of /proc/PID/status: see proc(5). A process that has just ended has none."""
+    with suppress(OSError):
+        for line in (folder / "status").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+    return 0
+
+
 def _read_stats(proc: Path) -> Iterator[ProcessStat]:
     for path in proc.glob("[0-9]*/stat"):
         with suppress(OSError):  # it ended between the listing and the reading
@@ -97,6 +118,19 @@ class Child:
     def cpu_s(self) -> float | None:
         """Return the CPU seconds of its whole tree so far; None where they cannot be read."""
         return tree_cpu_s(self.pid)
+
+    def resident_kb(self) -> int | None:
+        """Return its whole tree's resident memory in KB; None where it cannot be read."""
+        return tree_resident_kb(self.pid)
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; return its exit status."""
+        return self._process.wait()
+
+    def interrupt(self) -> None:
+        """Send SIGINT and wait until it has ended."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(STOP_TIMEOUT_S)
 
     def last_words(self) -> str:
         """Return the last two lines it wrote, which usually say why it ended."""

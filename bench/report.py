@@ -11,18 +11,19 @@ import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 from bench.compare import Outcome, Plan, Run
-from bench.pgbench import Workload
 from bench.targets import Target
+from bench.workload import Percentiles, Unit, Workload
 
 YARDSTICK = "pgbouncer"
-NAME_WIDTH = 13
+NAME_WIDTH = 25
 CELL_WIDTH = 34
+BRIEF_WIDTH = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +33,37 @@ class Measure:
     title: str
     pick: Callable[[Run], float | None]
     digits: int
+    # Whether its cells show the median alone.
+    is_brief: bool = False
 
     def values(self, runs: Sequence[Run]) -> list[float]:
         """Return this figure of each run that has it."""
         return [value for run in runs if (value := self.pick(run)) is not None]
 
 
-MEASURES = (
-    Measure("pooler CPU us/transaction", lambda run: run.cpu_us, 1),
-    Measure("transactions/s", lambda run: run.tps, 0),
-    Measure("mean latency ms", lambda run: run.latency_ms, 3),
-)
+def _percentile(pick: Callable[[Percentiles], float]) -> Callable[[Run], float | None]:
+    return lambda run: None if run.percentiles_ms is None else pick(run.percentiles_ms)
+
+
+# Which columns a workload's table has depends on what its figures are counted per.
+MEASURES = {
+    Unit.TRANSACTION: (
+        Measure("pooler CPU us/transaction", lambda run: run.cpu_us, 1),
+        Measure("transactions/s", lambda run: run.per_s, 0),
+        Measure("mean latency ms", lambda run: run.latency_ms, 3),
+        Measure("p50 ms", _percentile(lambda each: each.p50), 3, is_brief=True),
+        Measure("p95 ms", _percentile(lambda each: each.p95), 3, is_brief=True),
+        Measure("p99 ms", _percentile(lambda each: each.p99), 3, is_brief=True),
+    ),
+    Unit.MEGABYTE: (
+        Measure("pooler CPU us/MB", lambda run: run.cpu_us, 0),
+        Measure("MB/s", lambda run: run.per_s, 0),
+    ),
+    Unit.CLIENT: (
+        Measure("resident KB/client", lambda run: run.resident_kb, 2),
+        Measure("pooler CPU us/login", lambda run: run.cpu_us, 1),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +75,11 @@ class Summary:
     high: float
     ratio: float | None
 
-    def show(self, digits: int) -> str:
-        """Return the table's cell: median (min-max) ratio."""
+    def show(self, measure: Measure) -> str:
+        """Return the table's cell: median (min-max) ratio, or the median alone."""
+        digits = measure.digits
+        if measure.is_brief:
+            return f"{self.middle:,.{digits}f}"
         spread = f"({self.low:,.{digits}f}-{self.high:,.{digits}f})"
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}x"
         return f"{self.middle:,.{digits}f} {spread:<17} {ratio}"
@@ -82,36 +106,45 @@ def render(outcome: Outcome, plan: Plan) -> str:
     """Return the tables, and after them what could not be measured."""
     lines: list[str] = []
     for workload, targets in by_workload(outcome.runs).items():
-        lines += ["", _title(workload, targets, plan), "", *_table(targets)]
+        lines += ["", title(workload, targets, plan), "", *_table(workload, targets)]
     if outcome.left_out:
         lines += ["", "Not measured:", *(f"  {reason}" for reason in outcome.left_out)]
     return "\n".join(lines).lstrip("\n")
 
 
-def _title(workload: Workload, targets: Mapping[str, Sequence[Run]], plan: Plan) -> str:
+def title(workload: Workload, targets: Mapping[str, Sequence[Run]], plan: Plan) -> str:
+    """Say what a table shows: the workload, how often and how long it ran, and of what ratio."""
     rounds = max(len(runs) for runs in targets.values())
+    times = f"{rounds} rounds of " if rounds > 1 else ""
     ratio = f", ratio to {YARDSTICK}" if YARDSTICK in targets else ""
-    return f"{workload}: {rounds} rounds of {plan.length}, median (min-max){ratio}"
+    return f"{workload}: {times}{workload.lasts(plan.length)}, median (min-max){ratio}"
 
 
-def _table(targets: Mapping[str, Sequence[Run]]) -> list[str]:
+def _table(workload: Workload, targets: Mapping[str, Sequence[Run]]) -> list[str]:
+    measures = MEASURES[workload.unit]
+    widths = [NAME_WIDTH, *(BRIEF_WIDTH if each.is_brief else CELL_WIDTH for each in measures)]
+    lines = [
+        "".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows(workload, targets)
+    ]
+    return [f"  {line}" for line in lines]
+
+
+def rows(workload: Workload, targets: Mapping[str, Sequence[Run]]) -> list[list[str]]:
+    """Return a table's cells, row by row: the titles, then each target's name and figures."""
+    measures = MEASURES[workload.unit]
     yardstick = targets.get(YARDSTICK, ())
-    rows = [["", *(measure.title for measure in MEASURES)]]
-    rows += [
-        [name, *(_cell(measure, runs, yardstick) for measure in MEASURES)]
+    head = ["", *(measure.title for measure in measures)]
+    body = [
+        [name, *(_cell(measure, runs, yardstick) for measure in measures)]
         for name, runs in targets.items()
     ]
-    return [_row(row) for row in rows]
-
-
-def _row(cells: Sequence[str]) -> str:
-    name, *figures = cells
-    return f"  {name:<{NAME_WIDTH}}{''.join(f'{cell:<{CELL_WIDTH}}' for cell in figures)}".rstrip()
+    return [head, *body]
 
 
 def _cell(measure: Measure, runs: Sequence[Run], yardstick: Sequence[Run]) -> str:
     summary = _summary(measure, runs, yardstick)
-    return "-" if summary is None else summary.show(measure.digits)
+    return "-" if summary is None else summary.show(measure)
 
 
 def machine() -> dict[str, str | int]:
@@ -140,12 +173,18 @@ class Setting:
     taken_at: str
     machine: Mapping[str, str | int]
     versions: Mapping[str, str]
+    # Resident memory in KB of each pooler before anybody connected, by its name.
+    at_rest_kb: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return it as the lines above the tables."""
         computer = f"{self.machine['cores']} x {self.machine['cpu']}, {self.machine['system']}"
         versions = "; ".join(f"{name} {number}" for name, number in self.versions.items())
-        return f"{self.taken_at}, {computer}\n{versions}"
+        lines = [f"{self.taken_at}, {computer}", versions]
+        if self.at_rest_kb:
+            memory = (f"{name} {kb / 1024:.1f} MB" for name, kb in self.at_rest_kb.items())
+            lines.append(f"resident memory at rest: {', '.join(memory)}")
+        return "\n".join(lines)
 
 
 def describe_setting(targets: Sequence[Target], postgresql: str) -> Setting:
@@ -155,6 +194,7 @@ def describe_setting(targets: Sequence[Target], postgresql: str) -> Setting:
         taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine(),
         versions={"postgresql": postgresql, **versions},
+        at_rest_kb={each.name: each.at_rest_kb for each in targets if each.at_rest_kb},
     )
 
 
@@ -163,7 +203,7 @@ def as_json(outcome: Outcome, plan: Plan, targets: Sequence[Target], setting: Se
     document = {
         **asdict(setting),
         "commands": _commands(plan, targets),
-        "runs": [asdict(run) for run in outcome.runs],
+        "runs": [{**asdict(run), "name": str(run.workload)} for run in outcome.runs],
         "summary": _summaries(outcome.runs),
         "left_out": outcome.left_out,
     }
@@ -172,11 +212,7 @@ def as_json(outcome: Outcome, plan: Plan, targets: Sequence[Target], setting: Se
 
 def _commands(plan: Plan, targets: Sequence[Target]) -> list[str]:
     poolers = [target.command for target in targets if target.command]
-    loads = [
-        " ".join([plan.program, *workload.arguments(), *plan.length.arguments()])
-        for workload in plan.workloads
-    ]
-    return poolers + loads
+    return poolers + [workload.command(plan.length) for workload in plan.workloads]
 
 
 def _summaries(runs: Sequence[Run]) -> list[dict[str, object]]:
@@ -189,7 +225,7 @@ def _summaries(runs: Sequence[Run]) -> list[dict[str, object]]:
         }
         for workload, targets in by_workload(runs).items()
         for name, target_runs in targets.items()
-        for measure in MEASURES
+        for measure in MEASURES[workload.unit]
         if (summary := _summary(measure, target_runs, targets.get(YARDSTICK, ())))
     ]
 

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.builds import in_place
 from bench.compare import say
 from bench.errors import BenchError
 from bench.postgres import Database, Postgres, provide
@@ -112,7 +113,7 @@ def choose_pooler(
     settings = PoolSettings(options.pool_size, max_client_conn=2 * options.clients)
     if options.pgbouncer is not None:
         return pgbouncer(application, settings, options.pgbouncer)
-    return pgpool_lite(application, settings)
+    return pgpool_lite(application, settings, in_place())
 
 
 def describe(direct: Storm, pooled: Storm, figures: Figures) -> str:

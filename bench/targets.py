@@ -8,29 +8,24 @@ client limit and no authentication of their clients, so that only the relaying d
 from __future__ import annotations
 
 import os
-import platform
 import pwd
 import re
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.builds import Build
 from bench.errors import LeftOut
 from bench.postgres import Database
 from bench.processes import Child, running
-from pgpool_lite.version import __version__
-from pgpool_lite.wire.framing import COMPILED
 
 HOST = "127.0.0.1"
-ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 15.0
 
 # PgBouncer refuses to run as root; these users exist where it is installed, and nearly everywhere.
@@ -38,6 +33,10 @@ UNPRIVILEGED_USERS = ("postgres", "nobody")
 
 # The first PgBouncer that keeps named prepared statements; older ones do not know the setting.
 PREPARED_STATEMENTS_SINCE = (1, 21)
+
+
+# What neither pooler writes: lines about every connection cost more than the connection.
+QUIET = ("log_connections", "log_disconnections", "log_stats")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +48,16 @@ class Target:
     command: str
     database: Database
     child: Child | None
+    # Resident memory in KB when nobody had connected yet; None without a pooler.
+    at_rest_kb: int | None = None
 
     def cpu_s(self) -> float | None:
         """Return the pooler's CPU seconds so far; None without a pooler or where unreadable."""
         return None if self.child is None else self.child.cpu_s()
+
+    def resident_kb(self) -> int | None:
+        """Return the pooler's resident memory now, in KB; None where there is nothing to read."""
+        return None if self.child is None else self.child.resident_kb()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +75,26 @@ def direct(database: Database, server_version: str) -> Iterator[Target]:
 
 
 @contextmanager
-def pgpool_lite(database: Database, settings: PoolSettings) -> Iterator[Target]:
-    """Run this project's pooler before the database, with the interpreter that runs the bench."""
+def pgpool_lite(database: Database, settings: PoolSettings, build: Build) -> Iterator[Target]:
+    """Run a build of this project before the database."""
     port = find_free_port()
-    command = serve_command(database, settings, port)
+    command = [*build.command(), *serve_arguments(database, settings, port)]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "pgpool_lite.log")
-        with running(command, log=log, directory=ROOT) as child:
+        with running(command, log=log, directory=build.folder) as child:
             pooled = database.at(HOST, port)
             shown = " ".join(command).replace(database.url(), "postgresql://...")
-            target = Target("pgpool_lite", pgpool_lite_version(), shown, pooled, child)
+            target = Target(build.name, build.version(), shown, pooled, child)
             yield _await_listening(target, child)
 
 
-def serve_command(database: Database, settings: PoolSettings, port: int) -> list[str]:
-    """Return the command that runs pgpool_lite, with PgBouncer's settings said in its own way."""
+def serve_arguments(database: Database, settings: PoolSettings, port: int) -> list[str]:
+    """Return what pgpool_lite is told: PgBouncer's settings, said in its own way."""
     return [
-        *(sys.executable, "-m", "pgpool_lite", "serve"),
-        *("--to", database.url(), "--listen", f"{HOST}:{port}"),
+        *("serve", "--to", database.url(), "--listen", f"{HOST}:{port}"),
         *("--pool-size", str(settings.pool_size)),
         *("--set", f"max_client_conn={settings.max_client_conn}"),
+        *(word for name in QUIET for word in ("--set", f"{name}=0")),
     ]
 
 
@@ -124,9 +129,7 @@ def pgbouncer_settings(settings: PoolSettings, port: int, number: str) -> list[s
         "pool_mode = transaction",
         f"default_pool_size = {settings.pool_size}",
         f"max_client_conn = {settings.max_client_conn}",
-        "log_connections = 0",
-        "log_disconnections = 0",
-        "log_stats = 0",
+        *(f"{name} = 0" for name in QUIET),
     ]
     if _as_numbers(number) >= PREPARED_STATEMENTS_SINCE:
         lines.append("max_prepared_statements = 200")
@@ -161,16 +164,6 @@ def pgbouncer_version(path: str) -> str:
     return found[1] if found else "unknown"
 
 
-def pgpool_lite_version() -> str:
-    """Say what is measured: compiled or interpreted, and the versions of Python and uvloop."""
-    try:
-        loop = f"uvloop {version('uvloop')}"
-    except PackageNotFoundError:
-        loop = "asyncio"
-    build = "compiled" if COMPILED else "interpreted"
-    return f"{__version__}, {build}, Python {platform.python_version()}, {loop}"
-
-
 def find_free_port() -> int:
     """Return a TCP port that nobody listens on just now."""
     with socket.socket() as probe:
@@ -198,12 +191,15 @@ def _hand_over(folder: Path, ini: Path, run_as: str | None) -> None:
 
 
 def _await_listening(target: Target, child: Child) -> Target:
-    """Return the target once its port accepts; raise LeftOut when it ends or takes too long."""
+    """Return the target once its port accepts, with the memory it takes then.
+
+    Raises LeftOut when it ends or takes too long.
+    """
     address = (target.database.host, target.database.port)
     deadline = time.monotonic() + START_TIMEOUT_S
     while child.is_running and time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection(address, timeout=1.0):
-            return target
+            return replace(target, at_rest_kb=child.resident_kb())
         time.sleep(0.02)
     raise LeftOut(f"{target.name} does not start: {child.last_words()}")
 

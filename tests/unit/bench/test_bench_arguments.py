@@ -6,8 +6,10 @@ import pytest
 
 from bench import storm
 from bench.__main__ import make_plan, parse_arguments
-from bench.pgbench import Length, Mode, Workload
+from bench.builds import Kind
+from bench.pgbench import Mode, PgbenchWorkload, Script
 from bench.postgres import Database, Postgres, Programs
+from bench.workload import Length, Workload
 
 
 def plan_of(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Workload], Length]:
@@ -20,7 +22,7 @@ def plan_of(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Work
 def test_every_mode_runs_at_16_clients_for_5_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     workloads, length = plan_of(monkeypatch=monkeypatch)
 
-    assert workloads == [Workload(mode, 16) for mode in Mode]
+    assert workloads == [PgbenchWorkload(mode, 16) for mode in Mode]
     assert length == Length(seconds=5)
 
 
@@ -30,16 +32,41 @@ def test_each_mode_runs_at_each_number_of_clients(monkeypatch: pytest.MonkeyPatc
     )
 
     assert workloads == [
-        Workload(Mode.SIMPLE, 16),
-        Workload(Mode.SIMPLE, 64),
-        Workload(Mode.PREPARED, 16),
-        Workload(Mode.PREPARED, 64),
+        PgbenchWorkload(Mode.SIMPLE, 16),
+        PgbenchWorkload(Mode.SIMPLE, 64),
+        PgbenchWorkload(Mode.PREPARED, 16),
+        PgbenchWorkload(Mode.PREPARED, 64),
     ]
     assert length == Length(seconds=1)
 
 
+def test_named_workloads_run_at_each_number_of_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    workloads, _ = plan_of(
+        "--workloads", "tpcb,connect", "--clients", "4,8", monkeypatch=monkeypatch
+    )
+
+    assert workloads == [
+        PgbenchWorkload(Mode.SIMPLE, 4, Script.CONNECT),
+        PgbenchWorkload(Mode.SIMPLE, 8, Script.CONNECT),
+        PgbenchWorkload(Mode.SIMPLE, 4, Script.TPCB),
+        PgbenchWorkload(Mode.SIMPLE, 8, Script.TPCB),
+    ]
+
+
+def test_both_builds_are_measured_unless_one_is_chosen() -> None:
+    assert parse_arguments([]).builds == [Kind.COMPILED, Kind.INTERPRETED]
+    assert parse_arguments(["--builds", "interpreted"]).builds == [Kind.INTERPRETED]
+
+
 @pytest.mark.parametrize(
-    "arguments", [["--modes", "fast"], ["--clients", "many"], ["--quick", "--seconds", "9"]]
+    "arguments",
+    [
+        ["--modes", "fast"],
+        ["--clients", "many"],
+        ["--quick", "--seconds", "9"],
+        ["--workloads", "select,sleep"],
+        ["--builds", "jit"],
+    ],
 )
 def test_nonsense_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
-from bench import pgbench
-from bench.compare import WARM_UP, Outcome, Plan, compare, measure
+from bench.compare import Outcome, Plan, compare, measure
 from bench.errors import BenchError
-from bench.pgbench import Length, Mode, RunResult, Workload
 from bench.postgres import Database
 from bench.targets import Target
+from bench.workload import Length, RunResult, Unit, Workload
 
-WORKLOAD = Workload(Mode.SIMPLE, 4)
-PLAN = Plan("pgbench", [WORKLOAD], rounds=2, length=Length(seconds=1))
+
+@dataclass(frozen=True)
+class FakeWorkload:
+    """Fails wherever the target's name says so."""
+
+    rounds: int | None = None
+    unit = Unit.TRANSACTION
+
+    def lasts(self, length: Length) -> str:
+        return str(length)
+
+    def command(self, length: Length) -> str:
+        return "fake"
+
+    def run(self, target: Target, length: Length) -> RunResult:
+        if target.name == "fragile":
+            raise BenchError("pgbench failed: no")
+        return RunResult(units=10_000, per_s=10_000.0, latency_ms=0.4)
+
+    def rehearse(self, target: Target) -> RunResult:
+        if target.name == "broken":
+            raise BenchError("pgbench failed: no")
+        return RunResult(units=10, per_s=10.0)
+
+    def __str__(self) -> str:
+        return "fake"
+
+
+WORKLOAD: Workload = FakeWorkload()
+PLAN = Plan([WORKLOAD], rounds=2, length=Length(seconds=1))
 
 
 def make_target(name: str) -> Target:
     return Target(name, "1.0", "", Database("127.0.0.1", 1, "me", "", name), None)
-
-
-def fake_run(program: str, database: Database, workload: Workload, length: Length) -> RunResult:
-    if database.name == "broken" or (database.name == "fragile" and length is not WARM_UP):
-        raise BenchError("pgbench failed: no")
-    return RunResult(transactions=10_000, tps=10_000.0, latency_ms=0.4)
-
-
-@pytest.fixture(autouse=True)
-def _pgbench_is_fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgbench, "run", fake_run)
 
 
 def test_targets_take_turns_in_every_round() -> None:
@@ -59,6 +77,14 @@ def test_a_target_that_fails_a_round_is_left_out_of_the_next() -> None:
 
     assert outcome.runs == []
     assert len(outcome.left_out) == 1
+
+
+def test_a_workload_may_have_a_number_of_rounds_of_its_own() -> None:
+    outcome = Outcome()
+
+    compare([make_target("a")], Plan([FakeWorkload(rounds=1)], 3, Length(seconds=1)), outcome)
+
+    assert [run.round for run in outcome.runs] == [1]
 
 
 def test_cpu_is_charged_to_the_transactions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import ProcessStat, parse_stat, running, tree_cpu_s
+from bench.processes import ProcessStat, parse_stat, running, tree_cpu_s, tree_resident_kb
 
 
 def stat_line(pid: int, parent_pid: int, ticks: tuple[int, int, int, int], name: str = "x") -> str:
@@ -57,6 +57,19 @@ def test_a_process_that_is_gone_has_no_cpu_time(tmp_path: Path) -> None:
 
 def test_a_system_without_proc_has_no_cpu_time(tmp_path: Path) -> None:
     assert tree_cpu_s(10, tmp_path / "absent") is None
+
+
+def test_resident_memory_is_added_up_over_the_tree(tmp_path: Path) -> None:
+    lines = (stat_line(10, 1, (0, 0, 0, 0)), stat_line(11, 10, (0, 0, 0, 0)))
+    proc = write_proc(tmp_path, *lines)
+    (proc / "10" / "status").write_text("Name:\tx\nVmRSS:\t   20480 kB\nThreads:\t1\n")
+    (proc / "11" / "status").write_text("Name:\tx\nVmRSS:\t     512 kB\n")
+
+    assert tree_resident_kb(10, proc) == 20992
+
+
+def test_a_process_that_is_gone_has_no_memory(tmp_path: Path) -> None:
+    assert tree_resident_kb(10, tmp_path) is None
 
 
 def test_a_child_ends_with_its_context(tmp_path: Path) -> None:

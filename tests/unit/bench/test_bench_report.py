@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 
 from bench.compare import Outcome, Plan, Run
-from bench.pgbench import Length, Mode, Workload
+from bench.pgbench import Mode, PgbenchWorkload
 from bench.report import Setting, Summary, as_json, render, summarize
+from bench.workload import Length, Percentiles
 
-WORKLOAD = Workload(Mode.SIMPLE, 16)
-PLAN = Plan("pgbench", [WORKLOAD], rounds=3, length=Length(seconds=5))
+WORKLOAD = PgbenchWorkload(Mode.SIMPLE, 16)
+PLAN = Plan([WORKLOAD], rounds=3, length=Length(seconds=5))
 
 
 def make_run(target: str, number: int, tps: float, cpu_us: float | None) -> Run:
-    return Run(target, WORKLOAD, number, 1000, tps, 0.5, cpu_us)
+    return Run(target, WORKLOAD, number, 1000, tps, 0.5, cpu_us, Percentiles(0.4, 0.8, 1.2))
 
 
 RUNS = [
@@ -48,6 +49,12 @@ def test_a_row_shows_median_spread_and_ratio_of_each_measure() -> None:
 
     assert row[1:4] == ["22.0", "(21.0-26.0)", "1.10x"]
     assert row[4:7] == ["18,000", "(17,000-19,000)", "0.90x"]
+
+
+def test_percentiles_are_medians_alone() -> None:
+    row = row_of(render(Outcome(RUNS), PLAN), "pgpool_lite")
+
+    assert row[-3:] == ["0.400", "0.800", "1.200"]
 
 
 def test_direct_postgresql_has_no_pooler_cpu() -> None:

@@ -14,7 +14,7 @@ from bench.targets import (
     find_pgbouncer,
     pgbouncer,
     pgbouncer_settings,
-    serve_command,
+    serve_arguments,
 )
 
 DATABASE = Database("127.0.0.1", 5432, "me", "", "shop")
@@ -57,9 +57,10 @@ def test_without_pgbouncer_its_row_is_left_out_with_the_reason(tmp_path: Path) -
 
 
 def test_pgpool_lite_gets_the_same_limits() -> None:
-    arguments = serve_command(DATABASE, PoolSettings(20, 600), 6543)[2:]
+    arguments = serve_arguments(DATABASE, PoolSettings(20, 600), 6543)
 
     assert " ".join(arguments) == (
-        "pgpool_lite serve --to postgresql://me@127.0.0.1:5432/shop --listen 127.0.0.1:6543"
-        " --pool-size 20 --set max_client_conn=600"
+        "serve --to postgresql://me@127.0.0.1:5432/shop --listen 127.0.0.1:6543"
+        " --pool-size 20 --set max_client_conn=600 --set log_connections=0"
+        " --set log_disconnections=0 --set log_stats=0"
     )
