@@ -54,10 +54,19 @@ class PgBouncerFormatter(logging.Formatter):
         seconds = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record.created))
         level = _LEVELS.get(record.levelno, record.levelname)
         message = super().format(record)
-        if not (message.isprintable() or record.exc_info):
-            # Strangers' names stand in it: they must neither begin a line nor break the encoding.
-            message = "".join(each if each.isprintable() else "?" for each in message)
+        if not record.exc_info:
+            message = _on_one_line(message)
         return f"{seconds}.{int(record.msecs):03d} UTC [{record.process}] {level} {message}"
+
+
+def _on_one_line(message: str) -> str:
+    """Return a message that neither begins another line nor breaks the encoding.
+
+    Strangers' names stand in it, which may be any bytes.
+    """
+    if message.isprintable():
+        return message
+    return "".join(each if each.isprintable() else "?" for each in message)
 
 
 class SyslogHandler(logging.Handler):
@@ -76,9 +85,8 @@ class SyslogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one record on."""
         level = _LEVELS.get(record.levelno, record.levelname)
-        syslog.syslog(
-            _PRIORITIES.get(record.levelno, syslog.LOG_INFO), f"{level} {record.getMessage()}"
-        )
+        message = _on_one_line(record.getMessage())
+        syslog.syslog(_PRIORITIES.get(record.levelno, syslog.LOG_INFO), f"{level} {message}")
 
 
 def open_log(settings: Settings, *, is_quiet: bool) -> None:

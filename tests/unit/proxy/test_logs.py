@@ -11,7 +11,7 @@ import pytest
 
 from pgpool_lite.config import Settings
 from pgpool_lite.errors import ConfigError
-from pgpool_lite.proxy.logs import LOGGER, open_log
+from pgpool_lite.proxy.logs import LOGGER, SyslogHandler, open_log
 
 Lines = list[tuple[int, str]]
 
@@ -52,6 +52,24 @@ def test_syslog_gets_lines_without_time_and_number(system_log: Lines) -> None:
         (syslog.LOG_INFO, "LOG process up"),
         (syslog.LOG_ERR, "ERROR oh"),
     ]
+
+
+def test_a_strangers_name_neither_forges_a_line_of_syslog_nor_raises() -> None:
+    """Story: whoever writes a line is in the middle of a client's read or of the sweep, and syslog
+    takes neither bytes that are no text nor a zero byte. The real one is asked here.
+    """
+    handler = SyslogHandler("pool", "local3")
+    name = b"mallory\xff\n\x1b[2J\0".decode("utf-8", "surrogateescape")
+
+    handler.handle(logging.makeLogRecord({"levelno": logging.DEBUG, "msg": f"user {name}"}))
+
+
+def test_syslog_gets_one_line_each(system_log: Lines) -> None:
+    open_log(Settings(syslog=True), is_quiet=True)
+
+    LOGGER.info("user %s", "mallory\udcff\nFATAL")
+
+    assert system_log[-1] == (syslog.LOG_INFO, "LOG user mallory??FATAL")
 
 
 @pytest.mark.parametrize("facility", ["nonsense", "", "pid", "upto"])
