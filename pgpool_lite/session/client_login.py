@@ -8,7 +8,7 @@ StartupMessage (step STARTUP), and whoever drives it looks the user up and calls
         SSLRequest      the driver    password or
         GSSENCRequest   looks the     SASL exchange
         StartupMessage  user up
-        CancelRequest
+        CancelRequest ──► CANCELING, where nothing counts any more
 
 TLS is the driver's too: at step TLS it encrypts the socket, and goes on with what it decrypts.
 
@@ -100,6 +100,7 @@ class _Phase(Enum):
     ADMISSION = auto()
     PROVING = auto()
     DONE = auto()
+    CANCELING = auto()
 
 
 class ClientLogin:
@@ -139,6 +140,8 @@ class ClientLogin:
 
         Raises ClientProtocolError or LoginRejected, both to be shown to the client.
         """
+        if self._phase is _Phase.CANCELING:
+            return Step.MORE  # one request is all that such a connection is for
         self._data += data
         if self._is_first and self._is_direct_tls():
             return self._begin_tls()
@@ -189,6 +192,8 @@ class ClientLogin:
                     return self._begin_tls()
             elif code == codes.CANCEL_REQUEST:
                 self.cancel_key = decode_cancel_request(packet)
+                self._phase = _Phase.CANCELING
+                self._data = b""
                 return Step.CANCEL
             else:
                 self._start(packet)

@@ -142,6 +142,21 @@ def test_a_cancel_request_ends_the_login() -> None:
     assert (seen.step, seen.cancel_key) == (Step.CANCEL, CancelKey(7, b"\0\0\0\1"))
 
 
+def test_nothing_counts_behind_a_cancel_request() -> None:
+    """Story: while a peer is asked to cancel, the connection stays open. Somebody who logged in on
+    it was a client that the doorway had forgotten already, and one socket could ask for any number
+    of cancels.
+    """
+    login = ClientLogin()
+    steps = [login.receive(CancelRequest(7, 1) + CancelRequest(8, 1))]
+
+    steps += [login.receive(data) for data in (CancelRequest(9, 1), STARTUP, b"x" * 100_000)]
+
+    assert steps == [Step.CANCEL, Step.MORE, Step.MORE, Step.MORE]
+    assert (login.cancel_key, login.startup) == (CancelKey(7, b"\0\0\0\1"), None)
+    assert (login.rest, login.answer) == (b"", b"")
+
+
 def test_half_a_startup_message_waits_for_the_rest() -> None:
     assert Driver()([STARTUP[:-1]]).step is Step.MORE
     assert Driver()([STARTUP[:3]]).step is Step.MORE
