@@ -3,7 +3,8 @@
 Called by `scram` before it derives keys. It repeats what PostgreSQL does, which differs from
 RFC 4013 in three places: ASCII is left alone, a password that SASLprep forbids is used as it is,
 and what is forbidden is looked for before normalization, not after. Any other choice derives other
-keys than PostgreSQL does, and then a right password is refused.
+keys than PostgreSQL does, and then a right password is refused. One choice is ours: very long ones
+are used as they are, too.
 """
 
 from __future__ import annotations
@@ -26,13 +27,19 @@ _FORBIDDEN_TABLES = (
 )
 
 
+# As long as PostgreSQL allowed a password to be before version 14. The step that normalizes takes
+# time with the square of the length: a stranger's 70 KB of accents held everybody up for seconds.
+MAX_NORMALIZED = 1024
+
+
 def normalize_password(password: str | bytes) -> bytes:
     """Give the bytes to hash for a password.
 
-    What SASLprep forbids and what is no UTF-8 (in a `str`: surrogate escapes) stays as it is.
+    What SASLprep forbids, what is no UTF-8 (in a `str`: surrogate escapes) and what has more than
+    MAX_NORMALIZED bytes stays as it is.
     """
     raw = password.encode(errors="surrogateescape") if isinstance(password, str) else password
-    if raw.isascii():
+    if raw.isascii() or len(raw) > MAX_NORMALIZED:
         return raw
     try:
         text = raw.decode()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgpool_lite.wire.saslprep import normalize_password
+from pgpool_lite.wire.saslprep import MAX_NORMALIZED, normalize_password
 from pgpool_lite.wire.scram import ScramSecret
 
 
@@ -51,6 +51,17 @@ def test_a_password_is_normalized(password: str, normalized: str) -> None:
 )
 def test_a_password_that_saslprep_forbids_stays_as_it_is(password: str) -> None:
     assert normalize_password(password) == password.encode()
+
+
+def test_a_very_long_password_stays_as_it_is_and_costs_nothing() -> None:
+    """Story: a stranger sends 70 KB of accents as a password, in an order that normalization has to
+    sort. That took three seconds, in which nobody was served.
+    """
+    accents = ("\u0301" * MAX_NORMALIZED + "\u0316" * MAX_NORMALIZED).encode()
+    longest = "\u2168" * (MAX_NORMALIZED // 3)
+
+    assert normalize_password(accents) == accents
+    assert normalize_password(longest) == b"IX" * (MAX_NORMALIZED // 3)
 
 
 def test_bytes_that_are_no_utf_8_stay_as_they_are() -> None:
