@@ -11,6 +11,8 @@ from typing import Final, Protocol
 from pgpool_lite.config import Settings
 from pgpool_lite.wire.channel_binding import end_point_binding
 
+#: How IPv6 writes an IPv4 address. RFC 4291, section 2.5.5.2.
+_MAPPED: Final = "::ffff:"
 #: What Linux tells of a Unix socket's peer: process, user, group. unix(7), SO_PEERCRED.
 _UCRED: Final = Struct("3i")
 
@@ -39,8 +41,17 @@ def own_address(transport: asyncio.Transport) -> tuple[str, int]:
 def _address(transport: asyncio.Transport, end: str) -> tuple[str, int]:
     name = transport.get_extra_info(end)
     if isinstance(name, tuple) and len(name) >= 2:
-        return str(name[0]), int(name[1])
+        return _plain_host(str(name[0])), int(name[1])
     return "unix", 0
+
+
+def _plain_host(host: str) -> str:
+    """Return an IPv4 address as such, by whatever socket it came.
+
+    Sockets that a service manager passes on may take both versions, and show ::ffff:10.0.0.1 then:
+    HBA rules for IPv4 would be about nobody, those that reject as well.
+    """
+    return host.removeprefix(_MAPPED) if "." in host else host
 
 
 def is_unix(transport: asyncio.Transport) -> bool:
