@@ -18,14 +18,16 @@ from pgpool_lite.wire.scram import ScramSecret, derive_salt
 #: More users with plain passwords than anybody has; it bounds what is kept of them.
 MAX_DERIVED: Final = 10_000
 
+#: Fixed for the life of the process: salts of made-up secrets must not change. All processes of a
+#: crew have it from their leader, since a user that each of them made up would have several salts.
+_PROCESS_KEY: Final = secrets.token_bytes(32)
+
 
 class Challenges:
     """Makes challenges; keeps what is costly to derive from secrets. Owned by the doorkeeper."""
 
     def __init__(self) -> None:
         """Have derived nothing yet."""
-        # Fixed for the life of the process: salts of made-up secrets must not change.
-        self._process_key = secrets.token_bytes(32)
         #: By user, plain password and iterations.
         self._derived: dict[tuple[str, str, int], ScramSecret] = {}
 
@@ -57,19 +59,19 @@ class Challenges:
         if secret and kind is SecretKind.SCRAM_SHA_256:
             return ScramSecret.parse(secret)
         if not secret or kind is SecretKind.MD5:
-            return ScramSecret.mock(user, self._process_key, iterations)
+            return ScramSecret.mock(user, _PROCESS_KEY, iterations)
         key = user, secret, iterations
         derived = self._derived.get(key)
         if derived is None:
             if len(self._derived) >= MAX_DERIVED:
                 self._derived.clear()  # an auth_query that answers for any name
-            salt = derive_salt(user, self._process_key)
+            salt = derive_salt(user, _PROCESS_KEY)
             derived = self._derived[key] = ScramSecret.from_password(secret, salt, iterations)
         return derived
 
     def _mock_secret(self, kind: SecretKind, user: str, iterations: int) -> str:
         """Return a secret of that kind whose password nobody knows."""
         if kind is SecretKind.SCRAM_SHA_256:
-            return ScramSecret.mock(user, self._process_key, iterations).encode()
-        password = derive_salt(user, self._process_key).hex()
+            return ScramSecret.mock(user, _PROCESS_KEY, iterations).encode()
+        password = derive_salt(user, _PROCESS_KEY).hex()
         return hash_md5(password, user) if kind is SecretKind.MD5 else password

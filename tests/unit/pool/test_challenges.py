@@ -63,7 +63,6 @@ def test_made_up_secrets_do_not_change_and_are_no_one_elses() -> None:
 
     assert first == again
     assert first != other
-    assert ask(Challenges(), PASSWORD, "eve", listed).secret != first
 
 
 def test_a_derived_secret_follows_password_and_iterations() -> None:
@@ -79,3 +78,16 @@ def test_a_derived_secret_follows_password_and_iterations() -> None:
     assert derived("one", 4096) is first
     assert derived("one", 5000).iterations == 5000
     assert derived("two", 5000).fits("two")
+
+
+def test_all_processes_of_a_crew_show_one_salt_for_who_does_not_exist() -> None:
+    """Story: each worker made up a salt of its own, so who connected twice could tell a user that
+    is not there: those that are have one salt.
+    """
+    salts = {
+        secret.salt
+        for _ in range(2)
+        if (secret := ask(Challenges(), SCRAM, "mallory", {}).scram_secret) is not None
+    }
+
+    assert len(salts) == 1
