@@ -58,11 +58,19 @@ class Section:
 
 
 def read_text(path: Path) -> str:
-    """Return the file's text; bytes that are no UTF-8 survive as surrogates, as secrets may."""
+    """Return the file's text; bytes that are no UTF-8 survive as surrogates, as secrets may.
+
+    Raises ConfigError where it cannot be read, or is no text: no name and no path has a zero byte.
+    """
     try:
-        return path.read_bytes().decode("utf-8", errors="surrogateescape")
+        raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", file=path) from error
+    zero = raw.find(b"\0")
+    if zero >= 0:
+        line = raw.count(b"\n", 0, zero) + 1
+        raise ConfigError("contains a zero byte; expected text in UTF-8", file=path, line=line)
+    return raw.decode("utf-8", errors="surrogateescape")
 
 
 def read_ini(path: Path, read: ReadText = read_text) -> list[Section]:
@@ -94,7 +102,7 @@ class _Reader:
     def include(self, name: str, file: Path, line: int, including: tuple[Path, ...]) -> None:
         """Read the file named by an `%include` at `file`:`line`, unless it never ends."""
         path = Path(name)
-        if any(path.resolve() == earlier.resolve() for earlier in including):
+        if any(_is_same(path, earlier) for earlier in including):
             chain = " -> ".join(str(each) for each in (*including, path))
             raise ConfigError(f"a file includes itself: {chain}", file=file, line=line)
         if len(including) > MAX_INCLUDE_DEPTH:
@@ -125,6 +133,14 @@ class _Reader:
             message = "stands before the first section; expected [pgbouncer] or another above it"
             raise ConfigError(message, file=file, line=line, key=key)
         self.sections[-1].entries.append(Located(key, value, file, line))
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Say whether two names lead to one file; a name that leads nowhere is found out by reading."""
+    try:
+        return path.resolve() == other.resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        return False
 
 
 def _explain(rest: str) -> str:

@@ -188,6 +188,21 @@ class TestInclude:
             "more.ini:1: a file includes itself: p.ini -> more.ini -> p.ini"
         )
 
+    def test_a_file_that_is_a_link_to_itself_cannot_be_read(self, tmp_path: Path) -> None:
+        loop, main = tmp_path / "loop.ini", tmp_path / "p.ini"
+        loop.symlink_to(loop)
+        main.write_text(f"[pgbouncer]\n%include {loop}\n")
+
+        with pytest.raises(ConfigError, match=r"p.ini:2: %include .*loop.ini: cannot be read"):
+            read_ini(main)
+
+    def test_a_file_with_zero_bytes_is_no_text(self, tmp_path: Path) -> None:
+        main = tmp_path / "p.ini"
+        main.write_bytes(b"[pgbouncer]\nlogfile = a\0b\n")
+
+        with pytest.raises(ConfigError, match=r"p.ini:2: contains a zero byte"):
+            read_ini(main)
+
     def test_one_file_may_be_included_twice(self) -> None:
         assert len(pairs("[s]\n%include more.ini\n%include more.ini", more="b=2")) == 2
 
