@@ -335,14 +335,22 @@ class Doorkeeper:
             keys = ScramKeys(client_key, secret.server_key)
             known.remember_keys(database, admission.user, keys)
 
-    def let_in(self, admission: Admission) -> None:
-        """Raise LoginRejected or LimitReached for what a client hears only after its proof."""
+    def let_in(self, admission: Admission, now: float) -> Database:
+        """Return the database that a client has proved itself for, as it is by now.
+
+        A reload may have come in between, or somebody else for whom a database was made from `*`.
+        Raises LoginRejected or LimitReached for what a client hears only after its proof.
+        """
         if admission.refusal is not None:
             raise admission.refusal
-        if admission.database.is_disabled:
-            raise LoginRejected(f'database "{admission.database.name}" is disabled')
+        database = admission.database
+        if not admission.is_console:
+            database = self._registry.find_database(database.name, now)
+        if database.is_disabled:
+            raise LoginRejected(f'database "{database.name}" is disabled')
         if not admission.is_console or admission.is_stats_user:
-            self.check_limits(admission.database, admission.user)
+            self.check_limits(database, admission.user)
+        return database
 
     def check_limits(self, database: Database, user: str) -> None:
         """Raise LimitReached if there is no room for one more client of `user` in `database`.

@@ -237,7 +237,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         try:
             if self._runtime.is_shutting_down and not admission.is_console:
                 raise LimitReached("pooler is shutting down")
-            self._runtime.doorkeeper.let_in(admission)
+            database = self._runtime.doorkeeper.let_in(admission, self._runtime.clock())
         except ClientError as error:
             self.refuse(error)
             return
@@ -246,8 +246,8 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
             self._runtime.open_console(self._transport, admission, self.id, self._login.rest)
             return
         settings = self._runtime.settings
-        is_new = admission.database.name not in registry.databases
-        pool = registry.pool_for(admission.database, admission.user)
+        is_new = database.name not in registry.databases
+        pool = registry.pool_for(database, admission.user)
         statements = pool.rules.statements if self._replication is None else None
         session = session_class(statements)(
             self.id,

@@ -106,7 +106,7 @@ def test_a_disabled_database_is_refused() -> None:
     admission = door.admit()
 
     with pytest.raises(LoginRejected, match=r'^database "app" is disabled$'):
-        door.keeper.let_in(admission)
+        door.keeper.let_in(admission, 0.0)
 
 
 def test_that_there_is_no_such_database_is_told_after_the_proof_only() -> None:
@@ -115,9 +115,33 @@ def test_that_there_is_no_such_database_is_told_after_the_proof_only() -> None:
 
     assert admission.challenge.method is Method.MD5
     with pytest.raises(LoginRejected, match=r"^no such database: nope$") as caught:
-        door.keeper.let_in(admission)
+        door.keeper.let_in(admission, 0.0)
     assert caught.value.detail == "Configured are: app, forced."
     assert "nope" not in door.registry.databases
+
+
+def test_a_database_that_a_reload_took_away_during_a_login_does_not_come_back() -> None:
+    # Between its StartupMessage and its password a client held on to the database it had been shown
+    # to. The reload that dropped it went unseen, and the client put it back into the registry.
+    door = Door()
+    admission = door.admit()
+    door.registry.reload(replace(door.registry.config, databases={"forced": FORCED}), 1.0)
+
+    with pytest.raises(LoginRejected, match=r"^no such database: app$"):
+        door.keeper.let_in(admission, 1.0)
+
+
+def test_clients_who_come_at_once_share_the_database_made_for_the_first_of_them() -> None:
+    # Each had been shown to a database of its own making, in which nobody was counted: so
+    # max_db_client_connections let all of them in.
+    door = Door(max_db_client_connections=1)
+    door.registry.config = replace(door.registry.config, fallback=DatabaseSettings(name="*"))
+    first, second = door.admit(database="auto"), door.admit(database="auto")
+    pool = door.registry.pool_for(door.keeper.let_in(first, 0.0), "alice")
+    add_client(pool)
+
+    with pytest.raises(LimitReached, match=r"max_db_client_connections"):
+        door.keeper.let_in(second, 0.0)
 
 
 def test_max_client_conn_counts_clients() -> None:
