@@ -20,7 +20,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-#: What every query runs through, and nothing else.
+#: What every query runs through, and whatever has a class that inherits from one of these: Python
+#: cannot make an interpreted class of a compiled one.
 MODULES = (
     "pgpool_lite/wire/codes.py",
     "pgpool_lite/wire/framing.py",
@@ -35,10 +36,12 @@ MODULES = (
     "pgpool_lite/session/rewriter.py",
     "pgpool_lite/session/server.py",
     "pgpool_lite/session/statements.py",
+    "pgpool_lite/session/tracking.py",
     "pgpool_lite/session/usual.py",
     "pgpool_lite/pool/pool.py",
     "pgpool_lite/pool/stats.py",
     "pgpool_lite/proxy/client_connection.py",
+    "pgpool_lite/proxy/guarded.py",
     "pgpool_lite/proxy/server_connection.py",
 )
 
