@@ -23,6 +23,8 @@ _PEER_BITS: Final = 0x00FFFF00
 _HOPS: Final = 0x03
 #: Of the secret's bytes, the one that counts hops.
 _HOPS_AT: Final = 3
+#: Requests that may wait for one peer. Anybody can make them up, and their senders need not stay.
+MAX_REQUESTS: Final = 1_000
 
 
 def mark(key: CancelKey, peer_id: int) -> CancelKey:
@@ -88,6 +90,11 @@ class PeerPool:
     def count(self, stage: Stage) -> int:
         """Return how many requests have come that far."""
         return sum(each is stage for each in self.requests.values())
+
+    @property
+    def is_full(self) -> bool:
+        """So many requests are on their way that no more can be taken."""
+        return len(self.requests) >= MAX_REQUESTS
 
     def add(self, request: ForwardedCancel) -> None:
         """Have a request wait for its turn."""

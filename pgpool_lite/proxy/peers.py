@@ -45,9 +45,10 @@ class Peers:
         else:
             LOGGER.debug("forwarding cancellation request to peer %d", peer_id)
             pool = registry.peer_pools.setdefault(peer_id, PeerPool(peer_id))
-            pool.add(ForwardedCancel(next_key, hang_up, self._runtime.clock()))
-            self._begin_next(pool)
-            return
+            if not pool.is_full:
+                pool.add(ForwardedCancel(next_key, hang_up, self._runtime.clock()))
+                self._begin_next(pool)
+                return
         hang_up()
 
     def sweep(self) -> None:

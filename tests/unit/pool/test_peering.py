@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgpool_lite.pool.peering import (
+    MAX_REQUESTS,
     ForwardedCancel,
     PeerPool,
     Stage,
@@ -92,6 +93,21 @@ def test_pool_size_are_under_way_at_a_time_in_the_order_they_came(limit: int, be
     took = [pool.begin_next(limit) for _ in requests]
 
     assert took == [*requests[:begun], *[None] * (3 - begun)]
+
+
+def test_no_more_than_a_thousand_requests_are_on_their_way() -> None:
+    """Story: keys of a peer can be made up, and one that does not answer holds each request for
+    seconds, whether its sender is still there or not.
+    """
+    pool = PeerPool(7)
+    requests = [Requester().request for _ in range(MAX_REQUESTS)]
+    for request in requests:
+        assert not pool.is_full
+        pool.add(request)
+
+    assert pool.is_full
+    pool.end(requests[0])
+    assert not pool.is_full
 
 
 def test_requests_that_wait_for_too_long_are_found() -> None:
