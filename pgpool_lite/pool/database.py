@@ -23,6 +23,8 @@ class Database:
         self.is_paused_by_name = False
         #: DISABLE: new clients are refused.
         self.is_disabled = False
+        #: A server has let us in here at least once.
+        self.was_reached = False
         self.stats = Stats(now)
         self.headcount = Headcount("max_db_connections")
         #: Since when a sweep has found nobody here; None while there is somebody.

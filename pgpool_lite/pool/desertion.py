@@ -3,6 +3,9 @@
 PgBouncer's pool_idle_timeout and autodb_idle_timeout. Asked with every sweep, for there is no
 moment at which a pool becomes deserted that would not cost something each time it is left; so
 being deserted is noted by the first sweep that finds nobody there.
+
+auth_query is asked for strangers, by whatever name they call a database. What they made up goes as
+soon as its failure need not be remembered any more, or they could fill memory.
 """
 
 from __future__ import annotations
@@ -29,15 +32,20 @@ def deserted_pools(registry: Registry, now: float) -> Iterator[tuple[Pool, float
 
 
 def deserted_databases(registry: Registry, now: float) -> Iterator[Database]:
-    """Yield the databases made from `*` that nobody has used for autodb_idle_timeout."""
-    limit = registry.config.settings.autodb_idle_timeout
+    """Yield the databases made from `*` that nobody has used for autodb_idle_timeout.
+
+    One at which no server has ever let us in goes after server_login_retry already.
+    """
+    settings = registry.config.settings
+    limit = settings.autodb_idle_timeout
     if not limit:
         return
     for database in list(registry.databases.values()):
         if not database.is_auto or database.is_paused:
             continue
         count = database.headcount
-        if _note(database, not (count.client_count or count.server_count), now) > limit:
+        idle_s = _note(database, not (count.client_count or count.server_count), now)
+        if idle_s > (limit if database.was_reached else min(limit, settings.server_login_retry)):
             yield database
 
 

@@ -266,6 +266,7 @@ class ServerLoginConnection(Conversation):
 
     def _hand_over(self, transport: asyncio.Transport) -> None:
         login, pool, server = self._login, self._pool, self._server
+        pool.database.was_reached = True
         if server.dedication is None:
             pool.welcome = login.parameters
         else:

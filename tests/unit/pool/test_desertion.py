@@ -91,6 +91,20 @@ def test_an_automatic_database_that_is_used_or_paused_stays() -> None:
     assert forgotten_databases(registry, 40.0) == []
 
 
+def test_an_automatic_database_that_no_server_has_goes_after_server_login_retry() -> None:
+    """Story: before anything is proved auth_query goes to whatever database a stranger names. Each
+    name stayed for an hour.
+    """
+    registry = make_registry(autodb_idle_timeout=3600.0)
+    make_pool(registry, "made_up")
+    make_pool(registry, "any").database.was_reached = True
+    forgotten_databases(registry, 10.0)
+
+    assert forgotten_databases(registry, 25.0) == []
+    assert forgotten_databases(registry, 25.5) == ["made_up"]
+    assert forgotten_databases(registry, 3610.5) == ["made_up", "any"]
+
+
 @pytest.mark.parametrize("now", [0.0, 1e6])
 def test_timeouts_of_0_forget_nothing(now: float) -> None:
     registry = make_registry(pool_idle_timeout=0.0, autodb_idle_timeout=0.0)
