@@ -29,11 +29,34 @@ async def dial(
     try:
         own_socket.setblocking(False)
         tune(own_socket, settings)
-        if endpoint.is_unix:
-            await loop.sock_connect(own_socket, endpoint.socket_path)
-            return await loop.create_unix_connection(make_protocol, sock=own_socket)
-        await loop.sock_connect(own_socket, (endpoint.address, endpoint.port))
-        return await loop.create_connection(make_protocol, sock=own_socket)
+        at = endpoint.socket_path if endpoint.is_unix else (endpoint.address, endpoint.port)
+        await loop.sock_connect(own_socket, at)
     except BaseException:
         own_socket.close()
         raise
+    return await _hand_over(own_socket, make_protocol)
+
+
+async def _hand_over(
+    own_socket: socket.socket, make_protocol: Callable[[], P]
+) -> tuple[asyncio.Transport, P]:
+    """Give a connected socket to the event loop, which closes it from now on, whatever happens.
+
+    uvloop closes the descriptor alone when the transport is closed before this returns (the server
+    hung up, the connection is not wanted any more). The socket object must forget its number then:
+    it would close it once more when it is collected, and by then that is somebody else's.
+    """
+    loop = asyncio.get_running_loop()
+    is_asyncios_own = isinstance(loop, asyncio.BaseEventLoop)  # it closes the object itself
+    try:
+        if own_socket.family == socket.AF_UNIX:
+            pair = await loop.create_unix_connection(make_protocol, sock=own_socket)
+        else:
+            pair = await loop.create_connection(make_protocol, sock=own_socket)
+    except BaseException:
+        if not is_asyncios_own:
+            own_socket.detach()
+        raise
+    if pair[0].is_closing() and not is_asyncios_own:
+        own_socket.detach()
+    return pair
