@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import psycopg
+
 from pgpool_lite.dev.cluster import Cluster
 from tests.conftest import MakePooler
 from tests.integration.conftest import Connect, OpenClient
@@ -32,7 +34,7 @@ async def test_a_replication_client_has_a_server_of_its_own_as_it_wants_it(
 
 
 async def test_the_log_of_a_server_streams_until_the_client_ends_it(
-    make_pooler: MakePooler, connect: Connect
+    make_pooler: MakePooler, connect: Connect, postgres: Cluster
 ) -> None:
     pooler = await make_pooler(pool_size=1)
     client = await connect(pooler, replication="yes")
@@ -42,6 +44,8 @@ async def test_the_log_of_a_server_streams_until_the_client_ends_it(
 
     await client.send(Query(f"START_REPLICATION PHYSICAL {position}"))
     assert (await client.receive()).type == "W"
+    async with await psycopg.AsyncConnection.connect(postgres.dsn()) as writer:
+        await writer.execute("SELECT pg_switch_wal()")  # something to stream, at once
     assert (await client.receive()).type == "d"
     await client.send(CopyDone())
 
