@@ -7,6 +7,7 @@ standard error and the result to standard output.
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,11 +18,13 @@ from bench import report
 from bench.builds import Kind, build
 from bench.compare import Outcome, Plan, compare, say
 from bench.errors import BenchError, LeftOut
+from bench.idle import raise_descriptor_limit
+from bench.markdown import as_markdown
 from bench.pgbench import Mode, prepare_tables
 from bench.postgres import Database, Postgres, provide
-from bench.targets import PoolSettings, Target, direct, pgbouncer, pgpool_lite
+from bench.targets import PoolSettings, Target, direct, floor, pgbouncer, pgpool_lite
 from bench.workload import Length
-from bench.workloads import Name, make_workloads, parse_names
+from bench.workloads import Name, make_workloads, most_clients, parse_names
 from pgpool_lite.errors import PgPoolLiteError
 
 # Beyond the clients and both pools: PostgreSQL's reserved connections, psql, a person looking on.
@@ -56,12 +59,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--modes", type=_modes, default=list(Mode), metavar="MODE,...", help=modes)
     builds = "of pgpool_lite: compiled, interpreted (default: both)"
     add("--builds", type=_builds, default=list(Kind), metavar="BUILD,...", help=builds)
+    add("--floor", action="store_true", help="measure a loop that only forwards, too")
     add("--rounds", type=int, help=f"of each workload (default: {ROUNDS}, 1 with --quick)")
     add("--pool-size", type=int, default=20, help="of both poolers (default: 20)")
     add("--scale", type=int, default=10, help="of pgbench's tables, where they are made")
     add("--postgres", metavar="URL", help="measure this server instead of a throw-away one")
     add("--pgbouncer", metavar="PATH", help="the real PgBouncer, where it is not on the PATH")
     add("--json", type=Path, metavar="FILE", help="write machine, versions, commands, all runs")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables for the documentation")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--seconds", type=int, help=f"of each run (default: {SECONDS})")
     length.add_argument("--transactions", type=int, default=0, help="per client and run instead")
@@ -71,14 +76,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Start PostgreSQL and the targets, run the plan, print the tables."""
-    clients: list[int] = options.clients
-    max_client_conn = max(clients) + SPARE_CONNECTIONS
-    settings = PoolSettings(options.pool_size, max_client_conn)
+    raise_descriptor_limit()
     outcome = Outcome()
     with ExitStack() as stack:
-        max_connections = max_client_conn + 2 * settings.pool_size
+        max_connections = count_connections(options)
         postgres = stack.enter_context(provide(options.postgres, max_connections=max_connections))
         plan = make_plan(options, postgres)
+        max_client_conn = most_clients(plan.workloads) + SPARE_CONNECTIONS
+        settings = PoolSettings(options.pool_size, max_client_conn)
         tables = prepare_tables(postgres, options.scale)
         say(f"PostgreSQL {postgres.version()}, pgbench tables: {tables}")
         targets = start_targets(stack, postgres, settings, options, outcome)
@@ -90,7 +95,23 @@ def run(options: argparse.Namespace) -> int:
             if options.json is not None:
                 document = report.as_json(outcome, plan, targets, setting)
                 options.json.write_text(document, encoding="utf-8")
+            if options.markdown is not None:
+                page = as_markdown(outcome, plan, setting, shown_command())
+                options.markdown.write_text(page, encoding="utf-8")
     return 0 if any(run.target.startswith("pgpool_lite") for run in outcome.runs) else 1
+
+
+def count_connections(options: argparse.Namespace) -> int:
+    """Return how many connections all targets need at once, for they are all up all the time."""
+    clients: list[int] = options.clients
+    pool_size: int = options.pool_size
+    pools = len(options.builds) + 1
+    return 2 * max(clients) + pools * pool_size + SPARE_CONNECTIONS
+
+
+def shown_command() -> str:
+    """Return the command line, without what a URL may hold."""
+    return " ".join(["python -m bench", *(re.sub(r"//.*", "//...", arg) for arg in sys.argv[1:])])
 
 
 def make_plan(options: argparse.Namespace, postgres: Postgres) -> Plan:
@@ -121,6 +142,7 @@ def start_targets(
     contexts: list[AbstractContextManager[Target]] = [
         *(built(database, settings, kind) for kind in options.builds),
         pgbouncer(database, settings, options.pgbouncer),
+        *([floor(database)] if options.floor else []),
         direct(database, postgres.version()),
     ]
     targets: list[Target] = []

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bench.errors import BenchError
+from bench.errors import BenchError, LeftOut
+from bench.system_calls import SystemCalls, count_system_calls
 from bench.targets import Target
-from bench.workload import Length, Percentiles, Workload
+from bench.workload import Length, Percentiles, Unit, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Outcome:
 
     runs: list[Run] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    system_calls: list[SystemCalls] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ def compare(targets: Sequence[Target], plan: Plan, outcome: Outcome) -> None:
         standing = list(_warmed_up(targets, workload, outcome))
         for number in range(1, plan.rounds_of(workload) + 1):
             standing = list(_one_round(standing, workload, number, plan, outcome))
+        _count_system_calls(standing, workload, outcome)
 
 
 def measure(target: Target, workload: Workload, number: int, plan: Plan) -> Run:
@@ -117,6 +120,24 @@ def _one_round(
             outcome.runs.append(run)
             say(f"  round {number}/{plan.rounds_of(workload)}  {run}")
             yield target
+
+
+def _count_system_calls(targets: Sequence[Target], workload: Workload, outcome: Outcome) -> None:
+    if workload.unit is Unit.CLIENT:  # they do nothing that could be counted
+        return
+    for target in targets:
+        try:
+            calls = count_system_calls(target, workload)
+        except LeftOut as reason:  # the same for every target: said once
+            if str(reason) not in outcome.left_out:
+                outcome.left_out.append(str(reason))
+            return
+        except BenchError as error:
+            _leave_out(target, workload, error, outcome)
+            continue
+        if calls is not None:
+            outcome.system_calls.append(calls)
+            say(f"  system calls  {target.name:<24} {calls} per {workload.unit}")
 
 
 def _leave_out(target: Target, workload: Workload, error: BenchError, outcome: Outcome) -> None:

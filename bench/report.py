@@ -107,6 +107,8 @@ def render(outcome: Outcome, plan: Plan) -> str:
     lines: list[str] = []
     for workload, targets in by_workload(outcome.runs).items():
         lines += ["", title(workload, targets, plan), "", *_table(workload, targets)]
+        if calls := calls_lines(workload, outcome):
+            lines += ["", f"  system calls/{workload.unit}", *(f"  {line}" for line in calls)]
     if outcome.left_out:
         lines += ["", "Not measured:", *(f"  {reason}" for reason in outcome.left_out)]
     return "\n".join(lines).lstrip("\n")
@@ -128,6 +130,12 @@ def _table(workload: Workload, targets: Mapping[str, Sequence[Run]]) -> list[str
         for row in rows(workload, targets)
     ]
     return [f"  {line}" for line in lines]
+
+
+def calls_lines(workload: Workload, outcome: Outcome) -> list[str]:
+    """Return what strace counted at a workload, a line for each target."""
+    counted = [each for each in outcome.system_calls if each.workload == workload]
+    return [f"{each.target:<{NAME_WIDTH}}{each}" for each in counted]
 
 
 def rows(workload: Workload, targets: Mapping[str, Sequence[Run]]) -> list[list[str]]:
@@ -204,6 +212,9 @@ def as_json(outcome: Outcome, plan: Plan, targets: Sequence[Target], setting: Se
         **asdict(setting),
         "commands": _commands(plan, targets),
         "runs": [{**asdict(run), "name": str(run.workload)} for run in outcome.runs],
+        "system_calls": [
+            {**asdict(each), "name": str(each.workload)} for each in outcome.system_calls
+        ],
         "summary": _summaries(outcome.runs),
         "left_out": outcome.left_out,
     }

@@ -13,6 +13,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.builds import Build
+from bench.builds import ROOT, Build
 from bench.errors import LeftOut
 from bench.postgres import Database
 from bench.processes import Child, running
@@ -50,6 +51,8 @@ class Target:
     child: Child | None
     # Resident memory in KB when nobody had connected yet; None without a pooler.
     at_rest_kb: int | None = None
+    # Whether clients can outnumber the connections to PostgreSQL.
+    is_pooler: bool = True
 
     def cpu_s(self) -> float | None:
         """Return the pooler's CPU seconds so far; None without a pooler or where unreadable."""
@@ -71,7 +74,22 @@ class PoolSettings:
 @contextmanager
 def direct(database: Database, server_version: str) -> Iterator[Target]:
     """Yield PostgreSQL without a pooler."""
-    yield Target("direct", server_version, "", database, None)
+    yield Target("direct", server_version, "", database, None, is_pooler=False)
+
+
+@contextmanager
+def floor(database: Database) -> Iterator[Target]:
+    """Run a loop that only forwards before the database: the least that a relay can cost."""
+    port = find_free_port()
+    command = [sys.executable, "-m", "bench.floor", str(port), database.host, str(database.port)]
+    shown = "python -m bench.floor"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(command, log=Path(folder, "log"), directory=ROOT) as child,
+    ):
+        forwarded = database.at(HOST, port)
+        target = Target("floor", "(no pooling)", shown, forwarded, child, is_pooler=False)
+        yield _await_listening(target, child)
 
 
 @contextmanager

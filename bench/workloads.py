@@ -6,18 +6,27 @@ import argparse
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
+from bench.idle import CLIENTS, QUICK_CLIENTS, Idle
 from bench.pgbench import Mode, PgbenchWorkload, Script
+from bench.transfer import Kind, Transfer
 from bench.workload import Workload
 
 ALL = "all"
 
 
 class Name(StrEnum):
-    """What --workloads takes; all of them run in this order."""
+    """What --workloads takes, in the order in which they run.
 
+    Idle clients come first: what the others leave behind in a pooler's memory would serve them.
+    """
+
+    IDLE = "idle"
     SELECT = "select"
     CONNECT = "connect"
     TPCB = "tpcb"
+    NARROW = "narrow"
+    WIDE = "wide"
+    COPY_IN = "copy-in"
 
 
 def parse_names(text: str) -> list[Name]:
@@ -42,7 +51,7 @@ def make_workloads(
     """Return the workloads of these names.
 
     `select` comes in each mode, the other two of pgbench's in the simple one; all three at each
-    number of clients.
+    number of clients. The rest are smaller where it is to be quick.
     """
 
     def make(name: Name) -> Iterator[Workload]:
@@ -50,8 +59,18 @@ def make_workloads(
             for mode in modes:
                 for number in clients:
                     yield PgbenchWorkload(mode, number, Script.SELECT, pgbench)
+        elif name is Name.IDLE:
+            yield Idle(QUICK_CLIENTS if is_quick else CLIENTS)
+        elif name.value in set(Kind):
+            yield Transfer.of(Kind(name.value), is_quick=is_quick)
         else:
             for number in clients:
                 yield PgbenchWorkload(Mode.SIMPLE, number, Script(name.value), pgbench)
 
     return [workload for name in names for workload in make(name)]
+
+
+def most_clients(workloads: Sequence[Workload]) -> int:
+    """Return how many clients a pooler must let in at once."""
+    counted = (each for each in workloads if isinstance(each, PgbenchWorkload | Idle))
+    return max((each.clients for each in counted), default=1)
