@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 
 from pgpool_lite.errors import LimitReached
 from pgpool_lite.pool.cancel import CancelRequest
@@ -179,8 +180,13 @@ def _tested_servers(pool: Pool, now: float) -> Iterator[Action]:
 def _waiting_clients(pool: Pool, now: float) -> Iterator[Action]:
     """Find clients that have waited too long for a server, oldest first."""
     rules = pool.rules
-    for client in list(pool.clients[ClientState.WAITING]):
+    limits = (rules.query_wait_notify_s, rules.waiting_query_timeout_s, rules.query_wait_timeout_s)
+    all_limits = (*limits, *rules.own_query_wait_timeouts_s.values())
+    shortest = min((limit for limit in all_limits if limit > 0), default=inf)
+    for client in pool.clients[ClientState.WAITING]:
         waited_s = now - client.waiting_since
+        if waited_s <= shortest:
+            return  # nor has anybody behind this one
         sentence = _overdue(client, waited_s, rules)
         if sentence:
             yield CloseClient(client, LimitReached(sentence))

@@ -337,6 +337,23 @@ def test_a_users_own_query_wait_timeout_follows_it_into_any_pool(own: float, exp
     assert "".join(due(pool, 104.0)) == expected
 
 
+def test_those_who_have_not_waited_for_long_are_not_looked_at_one_by_one() -> None:
+    # Three times a second a sweep looked at every one of thousands of waiting clients.
+    asked: list[str] = []
+
+    class Limits(dict[str, float]):
+        def get(self, user: str, default: float) -> float:  # type: ignore[override]  # as is used
+            asked.append(user)
+            return default
+
+    pool = make_pool(own_query_wait_timeouts_s=Limits())
+    for client in add_clients(pool, 100):
+        pool.link(client, 100.0)
+
+    assert due(pool, 101.0) == []
+    assert asked == []
+
+
 def test_query_wait_notify_is_told_once_per_wait() -> None:
     pool = make_pool(query_wait_notify_s=5.0)
     client = add_client(pool)
