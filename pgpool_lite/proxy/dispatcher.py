@@ -170,10 +170,10 @@ class Dispatcher:
             self.follow_up(server, pool, client)
         else:
             next_client = pool.server_logged_in(server, self.clock())
+            self.follow_up(server, pool, next_client)  # first, for who is welcomed may have it next
             for client in list(pool.clients[ClientState.LOGIN]):
                 if client.replication is None:
                     client.connection.go_on(server)
-            self.follow_up(server, pool, next_client)
         self.replenish(pool)
 
     def login_failed(self, server: ServerSession, pool: Pool, error: ServerError) -> None:

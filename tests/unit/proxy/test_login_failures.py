@@ -7,8 +7,12 @@ import logging
 import pytest
 
 from pgpool_lite.errors import ServerError, ServerLoginFailed, ServerRefusedLogin
-from tests.unit.world import World, state_of, transport_of
-from tests.wire_messages import ErrorResponse, Query
+from pgpool_lite.proxy.client_connection import ClientConnection
+from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.states import ClientState
+from tests.unit.pairs import make_client
+from tests.unit.world import FakeTransport, World, state_of, transport_of
+from tests.wire_messages import ErrorResponse, Query, Terminate
 
 QUERY = Query("SELECT 1")
 WRONG = 'password authentication failed for user "alice"'
@@ -99,3 +103,30 @@ def test_the_log_has_postgresqls_words_and_ours_with_their_reason(
 
     assert "server login failed: connect failed (refused)" in caplog.text
     assert f"server login failed: FATAL {WRONG}" in caplog.text
+
+
+class Hasty:
+    """A client that said all it had to say, its goodbye too, before it was welcomed."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.session = make_client(state=ClientState.LOGIN)
+        self.session.connection = self  # type: ignore[assignment]  # all that is asked of it here
+        world.pool.add_client(self.session)
+
+    def go_on(self, _: ServerSession) -> None:
+        pool = self._world.pool
+        pool.admit(self.session)
+        client = ClientConnection(self.session, pool, FakeTransport(), self._world.dispatcher)
+        client.data_received(QUERY + Terminate())
+
+
+def test_a_server_that_the_first_client_welcomed_leaves_unsettled_is_closed_once() -> None:
+    # The welcome came before what followed for the server: it was linked, left in the middle of a
+    # query and closed; and then, closed as it was, closed again.
+    world = World()
+    Hasty(world)
+
+    server = world.add_server()
+
+    assert transport_of(server).written == QUERY + Terminate()
