@@ -2,8 +2,8 @@
 
 PgBouncer's limits beyond a pool's own size count over pools: max_db_connections and its kin those
 of one database, max_user_connections and its kin those of one user. So each database and each
-user has a `Headcount`, which the movers of `pool.Pool` (and the console, which has no pool) keep;
-a limit is compared with it and nothing is ever counted again.
+user has a `Headcount`, which the movers of `roster.Roster` keep (and the console, which has no
+pool); a limit is compared with it and nothing is ever counted again.
 """
 
 from __future__ import annotations

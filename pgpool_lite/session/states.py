@@ -1,9 +1,9 @@
 """Every state a client or a server connection can be in, and every move between them.
 
 Two rules for this file. All knowledge of *which* state may follow which is here, as tables; who
-moves a connection is `pool.Pool`, which looks every move up here. And a state is the same thing as
-a list of the pool: a connection in state S is in the pool's list for S and in no other, so the
-length of a list is the statistic that SHOW POOLS prints.
+moves a connection is `pool.roster`, which looks every move up here, and on the hot path `pool.pool`
+by hand. And a state is the same thing as a list of the pool: a connection in state S is in the
+pool's list for S and in no other, so the length of a list is the statistic that SHOW POOLS prints.
 
 How a client lives
 ------------------
