@@ -189,8 +189,6 @@ async def all_write_more(writers: list[Writer]) -> None:
     await eventually(lambda: all(len(writer.confirmed) > count for writer, count in after()))
 
 
-# A driver that is refused while it connects may leave its socket to the garbage collector.
-@pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
 async def test_when_postgresql_restarts_under_load_only_transactions_in_flight_fail(
     small_postgres: Cluster, make_pooler: MakePooler, connect: Connect
 ) -> None:
