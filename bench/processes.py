@@ -28,20 +28,23 @@ class ProcessStat:
     pid: int
     parent_pid: int
     cpu_ticks: int
+    # Those of the children that have ended and been waited for.
+    children_ticks: int
 
 
 def parse_stat(text: str) -> ProcessStat:
     """Read one /proc/PID/stat line: see proc(5), fields 1, 4 and 14 to 17.
 
     The command name, field 2, may itself hold blanks and parentheses: the fields are counted from
-    its last closing one. The ticks include the children that have ended and been waited for.
+    its last closing one.
     """
     head, _, tail = text.rpartition(")")
     fields = tail.split()
     return ProcessStat(
         pid=int(head.split(maxsplit=1)[0]),
         parent_pid=int(fields[1]),
-        cpu_ticks=sum(int(ticks) for ticks in fields[11:15]),
+        cpu_ticks=sum(int(ticks) for ticks in fields[11:13]),
+        children_ticks=sum(int(ticks) for ticks in fields[13:15]),
     )
 
 
@@ -53,8 +56,25 @@ def tree_cpu_s(root_pid: int, proc: Path = PROC) -> float | None:
     stats = {stat.pid: stat for stat in _read_stats(proc)}
     if root_pid not in stats:
         return None
-    ticks = sum(stat.cpu_ticks for stat in stats.values() if _descends(stat, root_pid, stats))
-    return ticks / os.sysconf("SC_CLK_TCK")
+    tree = [stat for stat in stats.values() if _descends(stat, root_pid, stats)]
+    return sum(_cpu_s(stat, proc) for stat in tree)
+
+
+def _cpu_s(stat: ProcessStat, proc: Path) -> float:
+    """Return a process's own CPU seconds, to the nanosecond where Linux tells, and its children's.
+
+    A tick is 10 ms, which is a third of what a result of 36 MB may take. A thread that has ended
+    is missing in the finer figure; poolers keep theirs.
+    """
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    try:
+        own_s = sum(
+            int(path.read_text(encoding="utf-8").split()[0]) / 1e9
+            for path in (proc / str(stat.pid) / "task").glob("*/schedstat")
+        )
+    except OSError:  # it, or a thread of it, has just ended
+        own_s = 0.0
+    return (own_s or stat.cpu_ticks * tick_s) + stat.children_ticks * tick_s
 
 
 def tree_resident_kb(root_pid: int, proc: Path = PROC) -> int | None:

@@ -29,13 +29,13 @@ def write_proc(proc: Path, *lines: str) -> Path:
 def test_a_stat_line_gives_the_parent_and_all_four_times() -> None:
     stat = parse_stat(stat_line(7, 3, (100, 20, 3, 4)))
 
-    assert stat == ProcessStat(pid=7, parent_pid=3, cpu_ticks=127)
+    assert stat == ProcessStat(pid=7, parent_pid=3, cpu_ticks=120, children_ticks=7)
 
 
 def test_a_command_name_may_hold_blanks_and_parentheses() -> None:
     stat = parse_stat(stat_line(7, 3, (1, 1, 0, 0), name="a) R 9 (b"))
 
-    assert stat == ProcessStat(pid=7, parent_pid=3, cpu_ticks=2)
+    assert stat == ProcessStat(pid=7, parent_pid=3, cpu_ticks=2, children_ticks=0)
 
 
 def test_the_tree_includes_grandchildren_and_nobody_else(tmp_path: Path) -> None:
@@ -48,7 +48,16 @@ def test_the_tree_includes_grandchildren_and_nobody_else(tmp_path: Path) -> None
         stat_line(20, 1, (500, 0, 0, 0)),
     )
 
-    assert tree_cpu_s(10, proc) == 60 / os.sysconf("SC_CLK_TCK")
+    assert tree_cpu_s(10, proc) == pytest.approx(60 / os.sysconf("SC_CLK_TCK"))
+
+
+def test_time_by_the_nanosecond_wins_over_ticks(tmp_path: Path) -> None:
+    proc = write_proc(tmp_path, stat_line(10, 1, (9, 9, 0, 0)))
+    for thread, line in (("10", "1500000000 7 3\n"), ("11", "250000000 7 3\n")):
+        (proc / "10" / "task" / thread).mkdir(parents=True)
+        (proc / "10" / "task" / thread / "schedstat").write_text(line)
+
+    assert tree_cpu_s(10, proc) == 1.75
 
 
 def test_a_process_that_is_gone_has_no_cpu_time(tmp_path: Path) -> None:
