@@ -73,13 +73,15 @@ class SyslogHandler(logging.Handler):
     """Sends records to the system's log, which adds time and process itself."""
 
     def __init__(self, ident: str, facility: str) -> None:
-        """Log as `ident` to a facility by its name in syslog(3); raises ConfigError if unknown."""
+        """Log as `ident` to a facility by its name in syslog(3); raises ConfigError."""
         super().__init__()
         if facility.lower() not in _FACILITIES:
             raise ConfigError(
                 f"expected one of {', '.join(_FACILITIES)}, not {facility!r}",
                 key="syslog_facility",
             )
+        if not ident.isprintable():
+            raise ConfigError("expected printable text in UTF-8", key="syslog_ident")
         syslog.openlog(ident, syslog.LOG_PID, getattr(syslog, f"LOG_{facility.upper()}"))
 
     def emit(self, record: logging.LogRecord) -> None:

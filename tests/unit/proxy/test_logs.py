@@ -78,6 +78,12 @@ def test_a_facility_that_does_not_exist_is_a_configuration_error(facility: str) 
         open_log(Settings(syslog=True, syslog_facility=facility), is_quiet=True)
 
 
+@pytest.mark.parametrize("ident", ["p\udcff", "p\n"])
+def test_a_name_that_syslog_cannot_write_is_a_configuration_error(ident: str) -> None:
+    with pytest.raises(ConfigError, match="syslog_ident: expected printable text"):
+        open_log(Settings(syslog=True, syslog_ident=ident), is_quiet=True)
+
+
 def test_a_log_that_cannot_be_opened_goes_on_where_it_went(tmp_path: Path) -> None:
     log = tmp_path / "log"
     open_log(Settings(logfile=str(log)), is_quiet=True)
