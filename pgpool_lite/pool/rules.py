@@ -98,7 +98,7 @@ def resolve(
     return PoolRules(
         mode=mode,
         pool_size=_first(user.pool_size, database.pool_size, settings.default_pool_size),
-        min_pool_size=_first(database.min_pool_size, settings.min_pool_size),
+        min_pool_size=min_pool_size(settings, database),
         reserve_size=_first(
             user.reserve_pool_size, database.reserve_pool_size, settings.reserve_pool_size
         ),
@@ -133,6 +133,11 @@ def resolve(
         has_forced_user=database.user is not None,
         closes_fast=settings.server_fast_close,
     )
+
+
+def min_pool_size(settings: Settings, database: DatabaseSettings) -> int:
+    """Return how many servers each pool of a database is to have; asked for at every sweep."""
+    return _first(database.min_pool_size, settings.min_pool_size)
 
 
 def _those_set(

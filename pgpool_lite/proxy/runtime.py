@@ -23,6 +23,7 @@ from pgpool_lite.pool.desertion import deserted_databases, deserted_pools
 from pgpool_lite.pool.maintenance import SWEEP_INTERVAL_S
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
+from pgpool_lite.pool.rules import min_pool_size
 from pgpool_lite.proxy.administration import Administration
 from pgpool_lite.proxy.chorus import Chorus
 from pgpool_lite.proxy.client_login import ClientLoginConnection
@@ -150,10 +151,10 @@ class Runtime(Administration):
         """Make the pools that min_pool_size wants even before a client has come."""
         for database in list(self.registry.databases.values()):
             user = database.settings.user
-            if user is None or database.is_auto or (database.name, user) in self.registry.pools:
+            if user is None or database.is_auto:
                 continue
-            if self.registry.rules_for(database, user).min_pool_size:
-                self.registry.pool_for(database, user)
+            if min_pool_size(self.settings, database.settings):
+                self.registry.pool_of(database, user)
 
     def _forget_deserted(self) -> None:
         """Forget pools and automatic databases that nobody has used for long."""
