@@ -280,7 +280,7 @@ class ServerLoginConnection(Conversation):
         self._finish(None)
         connect_query = pool.database.settings.connect_query
         if connect_query and not speaks_no_sql(server):
-            connection.relay(server.ask(connect_query, "connect query failed"))
+            self._runtime.dispatcher.ask(server, connect_query, "connect query failed")
         else:
             self._runtime.dispatcher.server_ready(server, pool)
         if login.rest:

@@ -88,7 +88,7 @@ class Dispatcher:
         if next_client is not None:
             next_client.connection.go_on(server)
         elif server.state is ServerState.TESTED:
-            self._ask(server, pool.rules.reset_query, "reset query failed")
+            self.ask(server, pool.rules.reset_query, "reset query failed")
         elif server.state is ServerState.USED:
             self._check_stale(pool)
         elif server.state is ServerState.CLOSED:
@@ -105,7 +105,8 @@ class Dispatcher:
         else:
             self.follow_up(server, pool, pool.server_usable(server, now))
 
-    def _ask(self, server: ServerSession, sql: str, failure: str) -> None:
+    def ask(self, server: ServerSession, sql: str, failure: str) -> None:
+        """Send a query of our own; `failure` is what the log reads when it is refused."""
         server.requested_at = self.clock()
         server.connection.relay(server.ask(sql, failure))
 
@@ -321,7 +322,7 @@ class Dispatcher:
         """Check servers that have been idle for long, as many as clients wait for."""
         for server in maintenance.stale_servers(pool):
             pool.begin_test(server)
-            self._ask(server, pool.rules.check_query or "", "test query failed")
+            self.ask(server, pool.rules.check_query or "", "test query failed")
 
     def _serve_waiting(self, pool: Pool) -> None:
         """Link those who wait to idle servers: after RESUME there may be both."""

@@ -161,7 +161,7 @@ def test_a_server_with_a_connect_query_is_ready_when_that_is_answered() -> None:
     client = world.add_client()
     client.data_received(SELECT)
     [server] = world.logging_in
-    server.relay(server.session.ask("SET ROLE x", "connect query failed"))
+    world.dispatcher.ask(server.session, "SET ROLE x", "connect query failed")
 
     server.data_received(CommandComplete("SET") + ReadyForQuery())
 
@@ -172,7 +172,7 @@ def begin_connect_query(world: World) -> ServerConnection:
     """Let a server come as far as its connect query, while a client waits for it."""
     world.add_client().data_received(SELECT)
     [server] = world.logging_in
-    server.relay(server.session.ask("SET ROLE x", "connect query failed"))
+    world.dispatcher.ask(server.session, "SET ROLE x", "connect query failed")
     return server
 
 
@@ -206,6 +206,20 @@ def test_a_server_that_dies_of_its_connect_query_is_a_failed_login() -> None:
 
     assert state_of(server) == "CLOSED"
     assert world.pool.failure == "server conn crashed?"
+
+
+def test_a_connect_query_has_its_time_however_long_the_login_took() -> None:
+    # Its time ran from the connect on: behind a slow login it was over before it was sent.
+    world = World()
+    world.add_client().data_received(SELECT)
+    [server] = world.logging_in
+    world.clock.now += TEST_LIMIT_S
+    world.dispatcher.ask(server.session, "SET ROLE x", "connect query failed")
+
+    world.clock.now += 1
+    world.dispatcher.sweep()
+
+    assert state_of(server) == "LOGIN"
 
 
 def test_a_connect_query_that_is_never_answered_ends_its_server() -> None:
