@@ -20,12 +20,13 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-#: What every query runs through, and whatever has a class that inherits from one of these: Python
-#: cannot make an interpreted class of a compiled one.
+#: What every query runs through, and all that inherits from it or that it inherits from: Python
+#: cannot make an interpreted class of a compiled one, and mypyc knows only its own by their layout.
 MODULES = (
     "pgpool_lite/wire/codes.py",
     "pgpool_lite/wire/framing.py",
     "pgpool_lite/session/client.py",
+    "pgpool_lite/session/copying.py",
     "pgpool_lite/session/entries.py",
     "pgpool_lite/session/interest.py",
     "pgpool_lite/session/meaning.py",
@@ -39,6 +40,7 @@ MODULES = (
     "pgpool_lite/session/tracking.py",
     "pgpool_lite/session/usual.py",
     "pgpool_lite/pool/pool.py",
+    "pgpool_lite/pool/roster.py",
     "pgpool_lite/pool/stats.py",
     "pgpool_lite/proxy/client_connection.py",
     "pgpool_lite/proxy/guarded.py",
