@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pgpool_lite.pooler import Pooler
-from tests.integration.conftest import Address, Connect
+from tests.integration.conftest import Address, Connect, skip_where_queries_in_segments_fail
 from tests.integration.watch import a_server_is_linked, clients_wait, no_server_is_linked
 from tests.wire_client import SELECT_1, WireClient, eventually
 from tests.wire_messages import (
@@ -277,6 +277,8 @@ async def test_copies_in_a_pipeline_are_answered_as_postgresql_answers_them(
     pooler: Pooler, client: WireClient, direct: WireClient, pipeline: bytes
 ) -> None:
     ending = ["D end", "C SELECT 1", "Z I"]
+    if pipeline == PIPELINES["a query in a segment, behind a copy"]:
+        skip_where_queries_in_segments_fail(direct)
     await direct.send(pipeline, END)
     await client.send(pipeline, END)
     assert await client.until_closed_or(ending) == await direct.until_closed_or(ending)
