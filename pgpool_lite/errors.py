@@ -40,17 +40,18 @@ class PgPoolLiteError(Exception):
         sqlstate: str | None = None,
         detail: str = "",
         hint: str = "",
-        log: str = "",
+        remark: str = "",
     ) -> None:
         """Keep the sentence, and the SQLSTATE where it is not the class's own.
 
-        `log` is what only the log says, in a line of its own.
+        `remark` is for the log only, in a line of its own: what an operator must know and a
+        stranger must not.
         """
         super().__init__(message)
         self.message = message
         self.detail = detail
         self.hint = hint
-        self.log = log
+        self.remark = remark
         if sqlstate is not None:
             self.sqlstate = sqlstate
 
@@ -80,23 +81,7 @@ class ClientProtocolError(ClientError):
 
 
 class LoginRejected(ClientError):
-    """A client may not come in: unknown, unproven, or not wanted now.
-
-    `remark` is for the log only: what an operator must know and a stranger must not.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        sqlstate: str | None = None,
-        detail: str = "",
-        hint: str = "",
-        remark: str = "",
-    ) -> None:
-        """Keep the sentence for the client, and that for the log."""
-        super().__init__(message, sqlstate=sqlstate, detail=detail, hint=hint)
-        self.remark = remark
+    """A client may not come in: unknown, unproven, or not wanted now."""
 
 
 class LimitReached(ClientError):

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pgpool_lite.config import Config, DatabaseSettings, Settings, UserSettings
-from pgpool_lite.config.effect import NOT_IN_EFFECT
 from pgpool_lite.console.tables import VERSION_TEXT
 from pgpool_lite.operate.findings import examine
 from pgpool_lite.pool.rules import resolve
@@ -65,7 +64,7 @@ def _secrets(config: Config) -> Iterator[str]:
         if settings.auth_file
         else "no auth_file"
     )
-    if settings.auth_user and "auth_query" not in NOT_IN_EFFECT:
+    if settings.auth_user:
         yield f"auth_query as user {settings.auth_user} for all others"
 
 

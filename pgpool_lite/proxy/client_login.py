@@ -353,7 +353,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         The log is written first: who reads it after the client has heard finds the reason there.
         """
         log, name = self._runtime.log, self._name()
-        if isinstance(error, LoginRejected) and error.remark:
+        if error.remark:
             log.stranger(name).error("%s", error.remark)
         self._leave(error.message)
         if not self._transport.is_closing():

@@ -228,8 +228,8 @@ class ConnectionLog:
 
     def client_said_no(self, client: ClientSession, pool: Pool, error: PgPoolLiteError) -> None:
         """Note the error that a client is shown."""
-        if error.log:
-            self.client(client, pool).error("%s", error.log)
+        if error.remark:
+            self.client(client, pool).error("%s", error.remark)
         if self._settings().log_pooler_errors:
             self.client(client, pool).warning("pooler error: %s", error.message)
 

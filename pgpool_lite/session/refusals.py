@@ -76,7 +76,7 @@ def _duplicate(rules: StatementRules, client: ClientSession, shown: str) -> Clie
         )
     raise ClientError(
         "prepared statement name is already in use",
-        log=f"prepared statement '{shown}' was already prepared",
+        remark=f"prepared statement '{shown}' was already prepared",
         detail=detail,
         hint=advice.hint(shown, _application(client), is_rewritten=not rules.rejects),
     )
@@ -87,7 +87,7 @@ def of_unknown(rules: StatementRules, client: ClientSession, name: bytes) -> Cli
     shown = _shown(name)
     error = ClientError(
         "prepared statement did not exist",
-        log=f"prepared statement '{shown}' not found",
+        remark=f"prepared statement '{shown}' not found",
         detail=f'This client (C-0x{client.id:x}) has not prepared "{shown}" through the protocol,'
         " or has closed it.",
         hint=advice.hint(shown, _application(client), is_rewritten=not rules.rejects),

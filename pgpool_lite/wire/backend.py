@@ -164,7 +164,7 @@ def _error_or_notice(
 
 
 def decode_authentication(body: bytes) -> tuple[int, bytes]:
-    """Return the kind of an AuthenticationXXX message and what stands behind it."""
+    """Return the kind of an Authentication message and what stands behind it."""
     if len(body) < 4:
         raise ServerProtocolError("malformed Authentication message from server")
     return int(_INT32.unpack_from(body)[0]), body[4:]

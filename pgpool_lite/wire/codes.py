@@ -60,7 +60,7 @@ CANCEL_REQUEST: Final[int] = 80877102
 SSL_REQUEST: Final[int] = 80877103
 GSSENC_REQUEST: Final[int] = 80877104
 
-# Authentication requests: the Int32 behind an AuthenticationXXX message's header.
+# Authentication requests: the Int32 behind an Authentication message's header.
 AUTH_OK: Final[int] = 0
 AUTH_CLEARTEXT: Final[int] = 3
 AUTH_MD5: Final[int] = 5

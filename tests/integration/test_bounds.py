@@ -16,6 +16,7 @@ import pytest
 
 from pgpool_lite.dev.cluster import Cluster
 from pgpool_lite.pooler import Pooler
+from pgpool_lite.proxy.doorway import RESERVED_DESCRIPTORS
 from pgpool_lite.session.client import ClientSession
 from tests.conftest import MakePooler
 from tests.integration.conftest import Connect
@@ -196,6 +197,8 @@ async def test_a_flood_of_connections_is_refused_clearly_and_survived(
 
     assert set(answers) == {"Z I", NO_ROOM}
     assert serving.log.count("out of file descriptors") == 1
+    # The pooler has room again once it has noticed that they left, which takes it a few reads.
+    await eventually(lambda: serving.descriptor_count < FEW_DESCRIPTORS - RESERVED_DESCRIPTORS)
     newcomer = await connect(serving)
     assert await newcomer.query("SELECT 1") == SELECT_1
     assert serving.is_running
