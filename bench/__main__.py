@@ -12,11 +12,13 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bench import report
 from bench.builds import Kind, build
 from bench.compare import Outcome, Plan, compare, say
+from bench.doors import Door
 from bench.errors import BenchError, LeftOut
 from bench.idle import raise_descriptor_limit
 from bench.markdown import as_markdown
@@ -84,9 +86,10 @@ def run(options: argparse.Namespace) -> int:
         plan = make_plan(options, postgres)
         max_client_conn = most_clients(plan.workloads) + SPARE_CONNECTIONS
         settings = PoolSettings(options.pool_size, max_client_conn)
+        doors = list(dict.fromkeys(each.door for each in plan.workloads))
         tables = prepare_tables(postgres, options.scale)
         say(f"PostgreSQL {postgres.version()}, pgbench tables: {tables}")
-        targets = start_targets(stack, postgres, settings, options, outcome)
+        targets = start_targets(stack, postgres, settings, doors, options, outcome)
         setting = report.describe_setting(targets, postgres.version())
         try:
             compare(targets, plan, outcome)
@@ -105,7 +108,7 @@ def count_connections(options: argparse.Namespace) -> int:
     """Return how many connections all targets need at once, for they are all up all the time."""
     clients: list[int] = options.clients
     pool_size: int = options.pool_size
-    pools = len(options.builds) + 1
+    pools = (len(options.builds) + 1) * len(Door)
     return 2 * max(clients) + pools * pool_size + SPARE_CONNECTIONS
 
 
@@ -134,24 +137,30 @@ def start_targets(
     stack: ExitStack,
     postgres: Postgres,
     settings: PoolSettings,
+    doors: Sequence[Door],
     options: argparse.Namespace,
     outcome: Outcome,
 ) -> list[Target]:
-    """Start every target that can run here; the reason for each other goes to the outcome."""
+    """Start every target that can run here; the reason for each other goes to the outcome.
+
+    Poolers are started once for each door, the rest has only the open one.
+    """
     database = postgres.database
-    contexts: list[AbstractContextManager[Target]] = [
-        *(built(database, settings, kind) for kind in options.builds),
-        pgbouncer(database, settings, options.pgbouncer),
-        *([floor(database)] if options.floor else []),
-        direct(database, postgres.version()),
-    ]
+    contexts: list[AbstractContextManager[Target]] = []
+    for door in doors:
+        behind = replace(settings, door=door)
+        contexts += [built(database, behind, kind) for kind in options.builds]
+        contexts.append(pgbouncer(database, behind, options.pgbouncer))
+    contexts += [floor(database)] if options.floor else []
+    contexts.append(direct(database, postgres.version()))
     targets: list[Target] = []
     for context in contexts:
         try:
             targets.append(stack.enter_context(context))
         except LeftOut as reason:
-            outcome.left_out.append(str(reason))
-            say(f"left out: {reason}")
+            if str(reason) not in outcome.left_out:  # the same at each door
+                outcome.left_out.append(str(reason))
+                say(f"left out: {reason}")
     if not Path("/proc").is_dir():
         outcome.left_out.append("CPU per transaction: this system has no /proc to read it from")
     return targets

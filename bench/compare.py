@@ -66,7 +66,8 @@ def compare(targets: Sequence[Target], plan: Plan, outcome: Outcome) -> None:
     """Run the whole plan and add to the outcome as it goes, so that Ctrl-C keeps what is done."""
     for workload in plan.workloads:
         say(f"{workload}")
-        standing = list(_warmed_up(targets, workload, outcome))
+        invited = [each for each in targets if each.door is workload.door]
+        standing = list(_warmed_up(invited, workload, outcome))
         for number in range(1, plan.rounds_of(workload) + 1):
             standing = list(_one_round(standing, workload, number, plan, outcome))
         _count_system_calls(standing, workload, outcome)

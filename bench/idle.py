@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+from bench.doors import Door
 from bench.errors import LeftOut
 from bench.raw_client import RawClient
 from bench.targets import Target
@@ -26,6 +27,7 @@ class Idle:
 
     clients: int
 
+    door = Door.OPEN
     unit = Unit.CLIENT
     # Memory that was used once stays with the process: a second round would find no growth.
     rounds = 1

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from bench.doors import Door
 from bench.errors import BenchError
 from bench.percentiles import percentiles, read_latencies
 from bench.postgres import Database, Postgres
@@ -76,6 +77,7 @@ class PgbenchWorkload:
     clients: int
     script: Script = Script.SELECT
     program: str = "pgbench"
+    door: Door = Door.OPEN
 
     unit = Unit.TRANSACTION
     rounds = None
@@ -114,7 +116,8 @@ class PgbenchWorkload:
     def __str__(self) -> str:
         """Name it as the tables do."""
         options = " ".join(option for option in self.script.arguments if option != "-n")
-        return " ".join(f"pgbench {options} -M {self.mode.value}, {self.clients} clients".split())
+        named = f"pgbench {options} -M {self.mode.value}, {self.clients} clients"
+        return ", ".join(filter(None, (" ".join(named.split()), self.door.value)))
 
 
 # "including reconnection times" is what is said with -C: there connecting is what is measured.

@@ -30,6 +30,7 @@ class Database:
     user: str
     password: str
     name: str
+    sslmode: str = "disable"
 
     @classmethod
     def from_url(cls, url: str) -> Database:
@@ -61,7 +62,7 @@ class Database:
             "PGUSER": self.user,
             "PGPASSWORD": self.password,
             "PGDATABASE": self.name,
-            "PGSSLMODE": "disable",
+            "PGSSLMODE": self.sslmode,
         }
 
     def at(self, host: str, port: int) -> Database:

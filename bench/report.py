@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.compare import Outcome, Plan, Run
+from bench.doors import Door
 from bench.targets import Target
 from bench.workload import Percentiles, Unit, Workload
 
@@ -202,7 +203,11 @@ def describe_setting(targets: Sequence[Target], postgresql: str) -> Setting:
         taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine(),
         versions={"postgresql": postgresql, **versions},
-        at_rest_kb={each.name: each.at_rest_kb for each in targets if each.at_rest_kb},
+        at_rest_kb={
+            each.name: each.at_rest_kb
+            for each in targets
+            if each.at_rest_kb and each.door is Door.OPEN
+        },
     )
 
 

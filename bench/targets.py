@@ -2,7 +2,8 @@
 
 Each target is a context that yields a running `Target` and leaves no process behind, or raises
 LeftOut with the reason when it cannot run here. Both poolers get the same pool size, the same
-client limit and no authentication of their clients, so that only the relaying differs.
+client limit, the same door for their clients and no lines about them, so that only the relaying
+differs.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.builds import ROOT, Build
+from bench.doors import Door
 from bench.errors import LeftOut
 from bench.postgres import Database
 from bench.processes import Child, running
@@ -53,6 +55,7 @@ class Target:
     at_rest_kb: int | None = None
     # Whether clients can outnumber the connections to PostgreSQL.
     is_pooler: bool = True
+    door: Door = Door.OPEN
 
     def cpu_s(self) -> float | None:
         """Return the pooler's CPU seconds so far; None without a pooler or where unreadable."""
@@ -69,6 +72,7 @@ class PoolSettings:
 
     pool_size: int
     max_client_conn: int
+    door: Door = Door.OPEN
 
 
 @contextmanager
@@ -96,23 +100,27 @@ def floor(database: Database) -> Iterator[Target]:
 def pgpool_lite(database: Database, settings: PoolSettings, build: Build) -> Iterator[Target]:
     """Run a build of this project before the database."""
     port = find_free_port()
-    command = [*build.command(), *serve_arguments(database, settings, port)]
     with tempfile.TemporaryDirectory() as folder:
+        door = settings.door.build(Path(folder))
+        command = [*build.command(), *serve_arguments(database, settings, port, door)]
         log = Path(folder, "pgpool_lite.log")
         with running(command, log=log, directory=build.folder) as child:
-            pooled = database.at(HOST, port)
+            pooled = settings.door.enter(database.at(HOST, port))
             shown = " ".join(command).replace(database.url(), "postgresql://...")
-            target = Target(build.name, build.version(), shown, pooled, child)
+            target = Target(build.name, build.version(), shown, pooled, child, door=settings.door)
             yield _await_listening(target, child)
 
 
-def serve_arguments(database: Database, settings: PoolSettings, port: int) -> list[str]:
+def serve_arguments(
+    database: Database, settings: PoolSettings, port: int, door: Mapping[str, str]
+) -> list[str]:
     """Return what pgpool_lite is told: PgBouncer's settings, said in its own way."""
     return [
         *("serve", "--to", database.url(), "--listen", f"{HOST}:{port}"),
         *("--pool-size", str(settings.pool_size)),
         *("--set", f"max_client_conn={settings.max_client_conn}"),
         *(word for name in QUIET for word in ("--set", f"{name}=0")),
+        *(word for name, value in door.items() for word in ("--set", f"{name}={value}")),
     ]
 
 
@@ -127,27 +135,30 @@ def pgbouncer(database: Database, settings: PoolSettings, program: str | None) -
     run_as = choose_user() if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory() as folder:
         ini = Path(folder, "pgbouncer.ini")
-        lines = pgbouncer_settings(settings, port, number)
+        lines = pgbouncer_settings(settings, port, number, settings.door.build(Path(folder)))
         text = ["[databases]", database_line(database), "[pgbouncer]", *lines, ""]
         ini.write_text("\n".join(text), encoding="utf-8")
-        _hand_over(Path(folder), ini, run_as)
+        _hand_over(Path(folder), run_as)
         with running([path, str(ini)], log=Path(folder, "log"), run_as=run_as) as child:
             shown = f"{path} pgbouncer.ini  # {'; '.join(lines)}"
-            target = Target("pgbouncer", number, shown, database.at(HOST, port), child)
+            pooled = settings.door.enter(database.at(HOST, port))
+            target = Target("pgbouncer", number, shown, pooled, child, door=settings.door)
             yield _await_listening(target, child)
 
 
-def pgbouncer_settings(settings: PoolSettings, port: int, number: str) -> list[str]:
-    """Return PgBouncer's settings: transaction mode, quiet, no authentication of clients."""
+def pgbouncer_settings(
+    settings: PoolSettings, port: int, number: str, door: Mapping[str, str]
+) -> list[str]:
+    """Return PgBouncer's settings: transaction mode, quiet, nobody asked unless the door asks."""
     lines = [
         f"listen_addr = {HOST}",
         f"listen_port = {port}",
         "unix_socket_dir =",
-        "auth_type = any",
         "pool_mode = transaction",
         f"default_pool_size = {settings.pool_size}",
         f"max_client_conn = {settings.max_client_conn}",
         *(f"{name} = 0" for name in QUIET),
+        *(f"{name} = {value}" for name, value in {"auth_type": "any", **door}.items()),
     ]
     if _as_numbers(number) >= PREPARED_STATEMENTS_SINCE:
         lines.append("max_prepared_statements = 200")
@@ -199,12 +210,13 @@ def choose_user() -> str:
     raise LeftOut("pgbouncer refuses to run as root, and there is no user to run it as")
 
 
-def _hand_over(folder: Path, ini: Path, run_as: str | None) -> None:
+def _hand_over(folder: Path, run_as: str | None) -> None:
     """Let the unprivileged user read the settings, which may hold a password, and nobody else."""
-    ini.chmod(0o600)
+    for path in folder.iterdir():
+        path.chmod(0o600)
     if run_as is not None:
         user = pwd.getpwnam(run_as)
-        for path in (folder, ini):
+        for path in (folder, *folder.iterdir()):
             os.chown(path, user.pw_uid, user.pw_gid)
 
 

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from bench.doors import Door
 from bench.errors import BenchError
 from bench.raw_client import RawClient
 from bench.targets import Target
@@ -63,6 +64,7 @@ class Transfer:
     kind: Kind
     rows: int
 
+    door = Door.OPEN
     unit = Unit.MEGABYTE
     rounds = None
 

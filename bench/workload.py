@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from bench.doors import Door
 from bench.targets import Target
 
 
@@ -66,6 +67,10 @@ class Workload(Protocol):
     @property
     def unit(self) -> Unit:
         """What its figures are counted per."""
+
+    @property
+    def door(self) -> Door:
+        """Through which door its clients come: which of the running targets it is for."""
 
     @property
     def rounds(self) -> int | None:

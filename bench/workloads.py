@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
+from bench.doors import Door
 from bench.idle import CLIENTS, QUICK_CLIENTS, Idle
 from bench.pgbench import Mode, PgbenchWorkload, Script
 from bench.transfer import Kind, Transfer
@@ -22,11 +23,22 @@ class Name(StrEnum):
 
     IDLE = "idle"
     SELECT = "select"
+    TLS = "tls"
     CONNECT = "connect"
+    CONNECT_SCRAM = "connect-scram"
     TPCB = "tpcb"
     NARROW = "narrow"
     WIDE = "wide"
     COPY_IN = "copy-in"
+
+
+# What pgbench runs in simple mode, at each number of clients, and through which door.
+SIMPLE = {
+    Name.TLS: (Script.SELECT, Door.TLS),
+    Name.CONNECT: (Script.CONNECT, Door.OPEN),
+    Name.CONNECT_SCRAM: (Script.CONNECT, Door.SCRAM),
+    Name.TPCB: (Script.TPCB, Door.OPEN),
+}
 
 
 def parse_names(text: str) -> list[Name]:
@@ -50,8 +62,8 @@ def make_workloads(
 ) -> list[Workload]:
     """Return the workloads of these names.
 
-    `select` comes in each mode, the other two of pgbench's in the simple one; all three at each
-    number of clients. The rest are smaller where it is to be quick.
+    `select` comes in each mode, the others of pgbench's in the simple one; all at each number of
+    clients. The rest are smaller where it is to be quick.
     """
 
     def make(name: Name) -> Iterator[Workload]:
@@ -64,8 +76,9 @@ def make_workloads(
         elif name.value in set(Kind):
             yield Transfer.of(Kind(name.value), is_quick=is_quick)
         else:
+            script, door = SIMPLE[name]
             for number in clients:
-                yield PgbenchWorkload(Mode.SIMPLE, number, Script(name.value), pgbench)
+                yield PgbenchWorkload(Mode.SIMPLE, number, script, pgbench, door)
 
     return [workload for name in names for workload in make(name)]
 

@@ -92,7 +92,7 @@ def load(path: Path, overrides: Mapping[str, object] = NO_OVERRIDES) -> Config:
         databases=databases,
         users=users,
         peers={peer.peer_id: peer for peer in peers},
-        secrets=read_userlist(Path(settings.auth_file)) if settings.auth_file else {},
+        secrets=_read_secrets(settings),
         hba=hba,
         path=path,
         warnings=tuple(warnings),
@@ -105,7 +105,7 @@ def config_for_url(url: str, /, **settings: object) -> Config:
 
     All clients become the URL's user there. With a password in the URL, clients have to know it
     and say it by SCRAM; without one, anybody may come in, under any name. Keywords are settings,
-    and win.
+    and win; the files that they name are read as `load` reads them.
     """
     database, url_warnings = parse_url(url)
     if database.name == RESERVED_DATABASE:
@@ -118,15 +118,22 @@ def config_for_url(url: str, /, **settings: object) -> Config:
         "admin_users": [user],
     }
     chosen = with_keywords(Settings(), {**kind_defaults, **settings})
+    _refuse_unproven_certificates(chosen)
+    hba = _read_hba(chosen)
+    own_secret = {user: password} if password else {}
     return Config(
         settings=chosen,
         databases={database.name: database},
         fallback=replace(database, name=FALLBACK, dbname=""),
-        secrets={user: password} if password else {},
-        hba=_read_hba(chosen),
-        warnings=(*url_warnings, *settings_without_effect(chosen)),
+        secrets={**own_secret, **_read_secrets(chosen)},
+        hba=hba,
+        warnings=(*url_warnings, *settings_without_effect(chosen), *hba.warnings),
         remarks=tuple(settings_of_no_concern(chosen)),
     )
+
+
+def _read_secrets(settings: Settings) -> dict[str, str]:
+    return read_userlist(Path(settings.auth_file)) if settings.auth_file else {}
 
 
 def _read_hba(settings: Settings) -> HbaRules:

@@ -7,6 +7,7 @@ import pytest
 from bench import storm
 from bench.__main__ import make_plan, parse_arguments
 from bench.builds import Kind
+from bench.doors import Door
 from bench.pgbench import Mode, PgbenchWorkload, Script
 from bench.postgres import Database, Postgres, Programs
 from bench.workload import Length, Workload
@@ -42,12 +43,16 @@ def test_each_mode_runs_at_each_number_of_clients(monkeypatch: pytest.MonkeyPatc
 
 def test_named_workloads_run_at_each_number_of_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     workloads, _ = plan_of(
-        "--workloads", "tpcb,connect", "--clients", "4,8", monkeypatch=monkeypatch
+        "--workloads", "tpcb,connect,tls,connect-scram", "--clients", "4,8", monkeypatch=monkeypatch
     )
 
     assert workloads == [
+        PgbenchWorkload(Mode.SIMPLE, 4, Script.SELECT, door=Door.TLS),
+        PgbenchWorkload(Mode.SIMPLE, 8, Script.SELECT, door=Door.TLS),
         PgbenchWorkload(Mode.SIMPLE, 4, Script.CONNECT),
         PgbenchWorkload(Mode.SIMPLE, 8, Script.CONNECT),
+        PgbenchWorkload(Mode.SIMPLE, 4, Script.CONNECT, door=Door.SCRAM),
+        PgbenchWorkload(Mode.SIMPLE, 8, Script.CONNECT, door=Door.SCRAM),
         PgbenchWorkload(Mode.SIMPLE, 4, Script.TPCB),
         PgbenchWorkload(Mode.SIMPLE, 8, Script.TPCB),
     ]

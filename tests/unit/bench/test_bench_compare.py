@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from bench.compare import Outcome, Plan, compare, measure
+from bench.doors import Door
 from bench.errors import BenchError
 from bench.postgres import Database
 from bench.targets import Target
@@ -18,6 +19,7 @@ class FakeWorkload:
     """Fails wherever the target's name says so."""
 
     rounds: int | None = None
+    door: Door = Door.OPEN
     unit = Unit.TRANSACTION
 
     def lasts(self, length: Length) -> str:
@@ -41,6 +43,7 @@ class FakeWorkload:
 
 
 WORKLOAD: Workload = FakeWorkload()
+SECRETIVE: Workload = FakeWorkload(door=Door.TLS)
 PLAN = Plan([WORKLOAD], rounds=2, length=Length(seconds=1))
 
 
@@ -85,6 +88,15 @@ def test_a_workload_may_have_a_number_of_rounds_of_its_own() -> None:
     compare([make_target("a")], Plan([FakeWorkload(rounds=1)], 3, Length(seconds=1)), outcome)
 
     assert [run.round for run in outcome.runs] == [1]
+
+
+def test_only_targets_behind_the_same_door_take_part() -> None:
+    outcome = Outcome()
+    encrypted = replace(make_target("a"), door=Door.TLS)
+
+    compare([make_target("a"), encrypted], replace(PLAN, workloads=[SECRETIVE]), outcome)
+
+    assert [run.workload for run in outcome.runs] == [SECRETIVE, SECRETIVE]
 
 
 def test_cpu_is_charged_to_the_transactions(monkeypatch: pytest.MonkeyPatch) -> None:

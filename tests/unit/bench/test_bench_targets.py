@@ -21,7 +21,7 @@ DATABASE = Database("127.0.0.1", 5432, "me", "", "shop")
 
 
 def test_pgbouncer_pools_transactions_with_the_same_limits() -> None:
-    lines = pgbouncer_settings(PoolSettings(20, 600), 6543, "1.26.1")
+    lines = pgbouncer_settings(PoolSettings(20, 600), 6543, "1.26.1", {})
 
     assert {"pool_mode = transaction", "default_pool_size = 20", "max_client_conn = 600"} <= {
         *lines
@@ -32,7 +32,7 @@ def test_pgbouncer_pools_transactions_with_the_same_limits() -> None:
 def test_only_a_pgbouncer_that_knows_prepared_statements_is_told_of_them(
     number: str, expected: int
 ) -> None:
-    lines = pgbouncer_settings(PoolSettings(20, 600), 6543, number)
+    lines = pgbouncer_settings(PoolSettings(20, 600), 6543, number, {})
 
     assert lines.count("max_prepared_statements = 200") == expected
 
@@ -57,10 +57,10 @@ def test_without_pgbouncer_its_row_is_left_out_with_the_reason(tmp_path: Path) -
 
 
 def test_pgpool_lite_gets_the_same_limits() -> None:
-    arguments = serve_arguments(DATABASE, PoolSettings(20, 600), 6543)
+    arguments = serve_arguments(DATABASE, PoolSettings(20, 600), 6543, {"auth_type": "plain"})
 
     assert " ".join(arguments) == (
         "serve --to postgresql://me@127.0.0.1:5432/shop --listen 127.0.0.1:6543"
         " --pool-size 20 --set max_client_conn=600 --set log_connections=0"
-        " --set log_disconnections=0 --set log_stats=0"
+        " --set log_disconnections=0 --set log_stats=0 --set auth_type=plain"
     )

@@ -222,6 +222,19 @@ class TestAUrl:
         assert config.settings.auth_type is AuthType.ANY
         assert config.secrets == {}
 
+    def test_users_of_an_auth_file_come_in_too(self, tmp_path: Path) -> None:
+        # It was not read where there is no ini file: its users were unknown, and nothing said why.
+        users = tmp_path / "userlist.txt"
+        users.write_text('"bob" "md5..."\n')
+        config = config_for_url(
+            "postgresql://ann:hush@h/app", auth_type="plain", auth_file=str(users)
+        )
+        assert config.secrets == {"ann": "hush", "bob": "md5..."}
+
+    def test_certificates_that_nobody_checks_prove_nothing_here_either(self) -> None:
+        with pytest.raises(ConfigError, match="auth_type=cert requires verify-full"):
+            config_for_url("postgresql://ann@h/app", auth_type="cert")
+
     def test_the_defaults_are_kind(self) -> None:
         settings = config_for_url("postgresql://ann@h/app").settings
         assert settings == from_keywords(
