@@ -19,7 +19,7 @@ from bench import report
 from bench.builds import Kind, build
 from bench.compare import Outcome, Plan, compare, say
 from bench.doors import Door
-from bench.errors import BenchError, LeftOut
+from bench.errors import BenchError, LeftOut, require
 from bench.idle import raise_descriptor_limit
 from bench.markdown import as_markdown
 from bench.pgbench import Mode, prepare_tables
@@ -69,6 +69,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--pgbouncer", metavar="PATH", help="the real PgBouncer, where it is not on the PATH")
     add("--json", type=Path, metavar="FILE", help="write machine, versions, commands, all runs")
     add("--markdown", type=Path, metavar="FILE", help="write the tables for the documentation")
+    add("--plot", type=Path, metavar="FILE", help="draw ratios to PgBouncer (needs matplotlib)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--seconds", type=int, help=f"of each run (default: {SECONDS})")
     length.add_argument("--transactions", type=int, default=0, help="per client and run instead")
@@ -79,6 +80,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Start PostgreSQL and the targets, run the plan, print the tables."""
     raise_descriptor_limit()
+    if options.plot is not None:
+        require("matplotlib")
     outcome = Outcome()
     with ExitStack() as stack:
         max_connections = count_connections(options)
@@ -99,9 +102,18 @@ def run(options: argparse.Namespace) -> int:
                 document = report.as_json(outcome, plan, targets, setting)
                 options.json.write_text(document, encoding="utf-8")
             if options.markdown is not None:
-                page = as_markdown(outcome, plan, setting, shown_command())
+                page = as_markdown(outcome, plan, setting, shown_command(), options.plot)
                 options.markdown.write_text(page, encoding="utf-8")
+            if options.plot is not None:
+                draw(outcome, options.plot)
     return 0 if any(run.target.startswith("pgpool_lite") for run in outcome.runs) else 1
+
+
+def draw(outcome: Outcome, output: Path) -> None:
+    """Draw the picture; matplotlib, which it needs, is an extra."""
+    from bench.plot import draw_ratios
+
+    draw_ratios(outcome.runs, output)
 
 
 def count_connections(options: argparse.Namespace) -> int:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from bench.compare import Outcome, Plan
 from bench.report import Setting, by_workload, calls_lines, rows, title
 
 
-def as_markdown(outcome: Outcome, plan: Plan, setting: Setting, command: str) -> str:
+def as_markdown(
+    outcome: Outcome, plan: Plan, setting: Setting, command: str, plot: Path | None
+) -> str:
     """Return what was measured where, a section for each workload, and what is missing."""
     lines = [f"Measured by `{command}`.", "", *_items(str(setting).splitlines())]
+    if plot is not None:
+        lines += ["", f"![CPU and throughput of each workload beside PgBouncer's]({plot.name})"]
     for workload, targets in by_workload(outcome.runs).items():
         lines += ["", f"### {workload}", "", _sentence(title(workload, targets, plan)), ""]
         lines += _table(rows(workload, targets))

@@ -14,13 +14,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.builds import in_place
 from bench.compare import say
-from bench.errors import BenchError
+from bench.errors import BenchError, require
 from bench.postgres import Database, Postgres, provide
 from bench.targets import PoolSettings, Target, pgbouncer, pgpool_lite
 from pgpool_lite.errors import PgPoolLiteError
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     """Run both storms, print the figures, draw the picture."""
     require("asyncpg")
     if not options.no_picture:
-        require("matplotlib")
+        require("matplotlib", "use --no-picture")
     with provide(options.postgres, max_connections=options.max_connections) as postgres:
         direct, pooled, figures = run_both(postgres, options)
     print(describe(direct, pooled, figures))
@@ -139,13 +138,6 @@ def draw(direct: Storm, pooled: Storm, figures: Figures, output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     draw_storms(direct, pooled, figures, output)
     say(f"picture: {output}")
-
-
-def require(module: str) -> None:
-    """Raise BenchError when an optional module is not installed."""
-    if find_spec(module) is None:
-        hint = ", or use --no-picture" if module == "matplotlib" else ""
-        raise BenchError(f"{module} is not installed: pip install 'pgpool_lite[bench]'{hint}")
 
 
 if __name__ == "__main__":

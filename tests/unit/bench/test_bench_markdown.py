@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bench.compare import Outcome, Plan, Run
 from bench.idle import Idle
 from bench.markdown import as_markdown
@@ -26,7 +28,9 @@ OUTCOME = Outcome(
     ["floor: no"],
     [SystemCalls("pgbouncer", WORKLOAD, {"recvfrom": 2.0, "sendto": 2.0})],
 )
-PAGE = as_markdown(OUTCOME, Plan([WORKLOAD], 1, Length(seconds=5)), SETTING, "python -m bench")
+PAGE = as_markdown(
+    OUTCOME, Plan([WORKLOAD], 1, Length(seconds=5)), SETTING, "python -m bench", None
+)
 
 
 def test_the_page_says_by_which_command_and_where_it_was_measured() -> None:
@@ -54,6 +58,14 @@ def test_system_calls_stand_below_the_table() -> None:
 def test_idle_clients_have_columns_of_their_own() -> None:
     assert "| target | resident KB/client | pooler CPU us/login |" in PAGE
     assert "| pgbouncer | 1.25 (1.25-1.25) 1.00x | 70.0 (70.0-70.0) 1.00x |" in PAGE
+
+
+def test_the_picture_stands_above_the_sections() -> None:
+    page = as_markdown(
+        OUTCOME, Plan([WORKLOAD], 1, Length(seconds=5)), SETTING, "bench", Path("docs/ratios.png")
+    )
+
+    assert page.index("(ratios.png)") < page.index("### pgbench")
 
 
 def test_what_is_missing_comes_last() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.burst import BURST_S, ClientResult, Figures, Sample, Storm, plan_clients
-from bench.errors import BenchError
+from bench.errors import BenchError, require
 from bench.picture import draw_storms
-from bench.storm import describe, require
+from bench.storm import describe
 
 FIGURES = Figures(4, 100, 3, 5, "pgpool_lite")
 REFUSED = "53300 sorry, too many clients already"
