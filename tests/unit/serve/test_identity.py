@@ -60,7 +60,9 @@ def test_a_pidfile_that_cannot_be_written_is_a_configuration_error(tmp_path: Pat
         pidfile(nowhere).__enter__()
 
 
-@pytest.mark.parametrize("content", [str(os.getpid()), "1\n", "", "what", "-1", "9" * 30])
+@pytest.mark.parametrize(
+    "content", [pytest.param(str(os.getpid()), id="own"), "1\n", "", "what", "-1", "9" * 30]
+)
 def test_a_pidfile_whose_process_may_live_is_refused(path: Path, content: str) -> None:
     path.write_text(content)
 

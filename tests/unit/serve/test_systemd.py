@@ -62,7 +62,9 @@ def test_sockets_that_are_passed_are_taken_once(monkeypatch: pytest.MonkeyPatch)
         assert systemd.passed_sockets() == []
 
 
-@pytest.mark.parametrize(("pid", "count"), [("1", "1"), (str(os.getpid()), "many"), ("", "1")])
+@pytest.mark.parametrize(
+    ("pid", "count"), [("1", "1"), pytest.param(str(os.getpid()), "many", id="own-many"), ("", "1")]
+)
 def test_sockets_for_another_process_are_left_alone(
     monkeypatch: pytest.MonkeyPatch, pid: str, count: str
 ) -> None:
