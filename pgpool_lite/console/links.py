@@ -1,9 +1,8 @@
 """SHOW LINKS: which client holds which server, since when, and what is it doing with it?
 
 Not one of PgBouncer's tables: there, one reads it out of SHOW CLIENTS and SHOW SERVERS by pointers.
-The text of the query is not shown. Relaying reads headers only, so nobody has looked at it; keeping
-it would cost every query something for a table that is asked for once in a while. `server_pid`
-finds it in pg_stat_activity.
+`query` is the head of what the client last asked, without passwords (`session/statement_head.py`);
+`server_pid` finds the whole of it in pg_stat_activity.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.stats import microseconds
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.statement_head import last_statement
 from pgpool_lite.session.states import ServerState
 from pgpool_lite.wire import codes
 
@@ -50,6 +50,8 @@ class LinkStatus:
     #: Microseconds of this transaction, and of the query that is not answered; 0 for none.
     xact_us: int
     query_us: int
+    #: The head of the statement that is being answered, or was answered last.
+    query: str
 
 
 def _links(view: View) -> Iterator[LinkStatus]:
@@ -76,6 +78,7 @@ def _link(pool: Pool, server: ServerSession, client: ClientSession, view: View) 
         since=wall_time((began_at or client.requested_at) + view.wall_offset_s),
         xact_us=microseconds(view.now - began_at) if began_at else 0,
         query_us=microseconds(view.now - asked_at) if asked_at else 0,
+        query=last_statement(server),
     )
 
 
@@ -89,6 +92,7 @@ _FIELDS: Final[list[Field[LinkStatus]]] = [
     *named_fields(TEXT, "state"),
     field("since", TEXT, lambda link: time_text(link.since)),
     *named_fields(INT8, "xact_us", "query_us"),
+    *named_fields(TEXT, "query"),
 ]
 
 LINKS: Final[Table] = table(_FIELDS, _links)

@@ -19,6 +19,7 @@ from pgpool_lite.pool.pool import CLOSE_NEEDED, Pool
 from pgpool_lite.pool.rules import PoolRules
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.statement_head import KEPT_SIZE
 from pgpool_lite.session.states import ClientState, ServerState
 
 #: Seconds between two sweeps; PgBouncer's janitor has the same rhythm.
@@ -64,6 +65,7 @@ Action = CloseServer | CloseClient | NotifyClient | DropCancel
 
 def sweep(pool: Pool, now: float) -> list[Action]:
     """Return everything that is due in `pool` at the instant `now`."""
+    _let_go_of_reads(pool)
     return [
         *_idle_servers(pool, now),
         *_surplus_servers(pool),
@@ -75,6 +77,16 @@ def sweep(pool: Pool, now: float) -> list[Action]:
         *_idle_clients(pool, now),
         *_cancel_requests(pool, now),
     ]
+
+
+def _let_go_of_reads(pool: Pool) -> None:
+    """Keep no more of what servers were asked than somebody may look at."""
+    for state in (ServerState.USED, ServerState.IDLE):
+        for server in pool.servers[state]:
+            server.asked = b""
+    for server in pool.servers[ServerState.ACTIVE]:
+        if len(server.asked) > KEPT_SIZE:
+            server.asked = server.asked[:KEPT_SIZE]
 
 
 def _idle_servers(pool: Pool, now: float) -> Iterator[Action]:

@@ -92,6 +92,7 @@ class ClientConnection(asyncio.Protocol):
         if verdict == RELAY and session.server is None and not self._held:
             server = self.pool.link(session, self._clock())
             if server is not None and session.parameters is server.parameters and self._is_plain:
+                server.asked = data
                 server.connection.relay(data)
             else:
                 self._begin_or_wait(server, data)
@@ -127,7 +128,7 @@ class ClientConnection(asyncio.Protocol):
             self._begin(server, data)
             return
         if not session.query_started_at and (session.owed or session.unsynced):
-            self._begin_query(server)
+            self._begin_query(server, data)
         server.connection.relay(data)
 
     def _pass_cut(self, data: bytes, verdict: int) -> None:
@@ -186,9 +187,12 @@ class ClientConnection(asyncio.Protocol):
         rewriter = session.rewriter
         assert rewriter is not None
         if is_new and data and self._is_plain and session.parameters is server.parameters:
+            server.asked = data
             server.connection.relay(data)
         else:
-            self._is_unbegun = self._is_unbegun or is_new
+            if is_new:
+                self._is_unbegun = True
+                server.asked = b""  # it was another client's
             if data:
                 self._pass_linked(server, data)
         if rewriter.left or rewriter.reply or session.is_leaving or not session.owed:
@@ -256,6 +260,7 @@ class ClientConnection(asyncio.Protocol):
         """Send the first bytes of a pairing, the client's session parameters in front."""
         session = self.session
         self._is_unbegun = False
+        server.asked = data
         if not session.rewrites:
             server.statements.unnamed = None  # whoever's it was, it may be replaced unseen
         if self.is_congested:
@@ -280,11 +285,12 @@ class ClientConnection(asyncio.Protocol):
             return prefix
         return prefix + data
 
-    def _begin_query(self, server: ServerSession) -> None:
+    def _begin_query(self, server: ServerSession, data: bytes) -> None:
         """Note a further query of a pairing; `Pool.link` has noted the first."""
         session = self.session
         now = self._clock()
         session.query_started_at = session.requested_at = server.requested_at = now
+        server.asked = data
         self._counters.query_count += 1
         if not session.xact_started_at:  # session pooling: the pairing outlives the transaction
             session.xact_started_at = now

@@ -67,6 +67,7 @@ class ServerSession(OwnQueries):
     """One server connection after its login: transaction status, replies, parameters."""
 
     __slots__ = (
+        "asked",
         "cancel_key",
         "cancels_in_flight",
         "close_reason",
@@ -123,6 +124,9 @@ class ServerSession(OwnQueries):
         # --- pairing ---
         self.state = ServerState.LOGIN
         self.client: ClientSession | None = None
+        #: The read that began the query that its client last sent; see `statement_head`. A sweep
+        #: lets go of it once the server is idle.
+        self.asked = b""
         #: CancelRequests on their way to this server; while there is one it is not reused.
         self.cancels_in_flight = 0
         self.connected_at = connected_at

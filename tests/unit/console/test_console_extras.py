@@ -33,11 +33,12 @@ def test_a_link_names_both_ends_and_tells_how_long_it_works() -> None:
     server = console.add_server(pool, pid=4711)
     client = console.add_client(pool, application_name="web")
     pool.link(client, console.now)
+    server.asked = Query("UPDATE orders\n  SET paid = true")
     console.now += 1.5
 
     assert show(console, "LINKS") == [
         f"app|ann|{client.id}|10.0.0.7|40000|web|{server.id}|4711|active|2026-11-21 19:00:00 UTC|"
-        "1500000|1500000"
+        "1500000|1500000|UPDATE orders SET paid = true"
     ]
 
 

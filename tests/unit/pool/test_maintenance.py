@@ -11,6 +11,7 @@ from pgpool_lite.pool import maintenance
 from pgpool_lite.pool.cancel import CancelRequest
 from pgpool_lite.pool.maintenance import CloseClient, CloseServer, DropCancel, NotifyClient
 from pgpool_lite.pool.pool import CLOSE_NEEDED, Pool
+from pgpool_lite.session.statement_head import KEPT_SIZE
 from pgpool_lite.session.states import ClientState, ServerState
 from tests.unit.pairs import make_client, make_server
 from tests.unit.pool.helpers import (
@@ -41,6 +42,29 @@ def due(pool: Pool, now: float) -> list[str]:
 
 def test_nothing_is_due_in_an_empty_pool() -> None:
     assert due(make_pool(), 1e9) == []
+
+
+# --- what servers were asked ---
+
+
+def test_what_an_idle_server_was_last_asked_is_let_go_of() -> None:
+    pool = make_pool()
+    server = add_server(pool)
+    server.asked = b"a read"
+
+    due(pool, 0.0)
+
+    assert server.asked == b""
+
+
+def test_of_a_large_read_a_linked_server_keeps_the_head() -> None:
+    pool = make_pool()
+    _, server = linked_pair(pool)
+    server.asked = bytes(256_000)
+
+    due(pool, 0.0)
+
+    assert len(server.asked) == KEPT_SIZE
 
 
 # --- idle servers ---
