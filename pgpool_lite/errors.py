@@ -10,7 +10,7 @@ are all there. Nothing in this module knows about sockets, sessions or settings.
     │   ├── ClientProtocolError      it broke the wire protocol
     │   ├── LoginRejected            it may not come in
     │   ├── LimitReached             it came too late, or waited or worked too long
-    │   └── AlreadyTold              PostgreSQL has said so already
+    │   └── AlreadyTold              PostgreSQL has said so already, or nothing can be said
     └── ServerError              PostgreSQL is to blame
         ├── ServerProtocolError      it broke the wire protocol
         └── ServerLoginFailed        it could not be reached, or we cannot answer it
@@ -89,7 +89,11 @@ class LimitReached(ClientError):
 
 
 class AlreadyTold(ClientError):
-    """A client is closed, and has heard why from PostgreSQL itself; it gets nothing from us."""
+    """A client is closed and gets nothing from us.
+
+    It has heard why from PostgreSQL itself, or has got half a message, whose rest it would take our
+    words for.
+    """
 
 
 class ServerError(PgPoolLiteError):

@@ -396,4 +396,5 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Clear up after a client that went without saying Terminate."""
+        self._dispatcher.lingering.forget(self.transport)
         self._dispatcher.client_left(self, "client unexpected eof")

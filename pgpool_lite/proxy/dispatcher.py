@@ -30,6 +30,7 @@ from pgpool_lite.pool.opening import Evict
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.proxy.client_connection import ClientConnection
+from pgpool_lite.proxy.lingering import Lingering
 from pgpool_lite.proxy.logs import ConnectionLog
 from pgpool_lite.proxy.server_connection import ServerConnection
 from pgpool_lite.session.client import ClientSession
@@ -53,6 +54,8 @@ class Dispatcher:
         self.registry = registry
         self.clock = clock
         self.log = log
+        #: Sockets that are closed but for their last bytes.
+        self.lingering = Lingering()
         #: Opens a server connection for a pool, or for one replication client; set by the runtime.
         self.open_server: Callable[[Pool, ClientSession | None], None]
         #: Called whenever a connection has ended: somebody may wait for the last one.
@@ -224,7 +227,9 @@ class Dispatcher:
         if connection.session.state is ClientState.CLOSED:
             return
         self.log.client_said_no(connection.session, connection.pool, error)
-        farewell = b"" if isinstance(error, AlreadyTold) else error_response(error)
+        server = connection.session.server
+        may_speak = not (isinstance(error, AlreadyTold) or (server and server.is_mid_answer()))
+        farewell = error_response(error) if may_speak else b""
         self.client_left(connection, error.message, farewell)
 
     def client_left(self, connection: ClientConnection, reason: str, farewell: bytes = b"") -> None:
@@ -244,7 +249,7 @@ class Dispatcher:
         if connection.is_congested:
             connection.transport.abort()  # it would never read what it is still to be sent
         else:
-            connection.transport.close()
+            self.lingering.close(connection.transport, now)
         self.on_change()
 
     def part(self, client: ClientSession, pool: Pool) -> None:
@@ -256,7 +261,8 @@ class Dispatcher:
         abandoned = pool.remove_client(client)
         if abandoned is not None:
             pool.remove_server(abandoned)
-            self._close_socket(abandoned, pool, "client disconnect while server was not ready")
+            reason = "client disconnect while server was not ready"
+            self._close_socket(abandoned, pool, reason, client)
             self._room_is_made(pool)
 
     # --- servers go ---
@@ -278,26 +284,36 @@ class Dispatcher:
         client = pool.remove_server(server)
         if error.detail:
             self.log.server(server, pool).warning("%s: %s", error.message, error.detail)
-        self._close_socket(server, pool, error.message)
+        self._close_socket(server, pool, error.message, client)
         if client is not None:
-            kind = AlreadyTold if server.has_said_fatal else ClientError
+            is_told = server.has_said_fatal or server.is_mid_answer()
+            kind = AlreadyTold if is_told else ClientError
             client.connection.refuse(
                 kind(error.message, sqlstate=error.sqlstate, detail=error.detail)
             )
         self._room_is_made(pool)
 
-    def _close_socket(self, server: ServerSession, pool: Pool, reason: str) -> None:
+    def _close_socket(
+        self, server: ServerSession, pool: Pool, reason: str, client: ClientSession | None = None
+    ) -> None:
+        """Say goodbye to a server that `client` was linked to, and close its socket.
+
+        Behind half a message a Terminate would be taken for the rest of it: five bytes that make a
+        whole Query of one that was never sent to its end.
+        """
         self.log.server_closed(server, pool, reason, self.clock())
-        server.connection.relay(TERMINATE)
+        if client is None or not client.body_left:
+            server.connection.relay(TERMINATE)
         server.connection.close()
         self.on_change()
 
     # --- the sweep ---
 
     def sweep(self) -> None:
-        """Do what is due in every pool."""
+        """Do what is due in every pool, and with sockets that are being closed."""
         for pool in list(self.registry.pools.values()):
             self.sweep_pool(pool)
+        self.lingering.sweep(self.clock())
 
     def sweep_pool(self, pool: Pool) -> None:
         """Do what is due in one pool, and open a server if one is wanted."""

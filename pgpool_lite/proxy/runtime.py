@@ -290,6 +290,8 @@ class Runtime(Administration):
         # Transports close in the loop's next rounds; a caller may end the loop right after us.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+        self.dispatcher.lingering.abort_all()
+        await asyncio.sleep(0)
 
     def _close_pool(self, pool: Pool, goodbye: ClientError) -> None:
         for clients in pool.clients.values():

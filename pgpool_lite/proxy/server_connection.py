@@ -153,9 +153,10 @@ class ServerConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the socket once everything written has gone out."""
-        self.transport.close()
+        self._dispatcher.lingering.close(self.transport, self._clock())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Clear up after a server that went away."""
+        self._dispatcher.lingering.forget(self.transport)
         self.resume_writing()
         self._dispatcher.lose_server(self, ServerError("server conn crashed?"))

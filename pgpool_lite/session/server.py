@@ -155,6 +155,10 @@ class ServerSession(OwnQueries):
             )
         )
 
+    def is_mid_answer(self) -> bool:
+        """Say whether the client has got half a message, and would take our words for the rest."""
+        return self.body_left > 0 and not self.dropping
+
     def receive(self, data: bytes) -> int:
         """Take one read; return RELAY or CUT, with SETTLED and OWN_DONE as they apply.
 

@@ -33,6 +33,9 @@ class FakeTransport(asyncio.Transport):
         super().__init__({"peername": ("127.0.0.1", 5432)})
         self.writes: list[bytes] = []
         self.taken = 0
+        #: Bytes that the peer has not taken, as a test wishes.
+        self.unsent = 0
+        self.is_aborted = False
         self._is_reading = True
         self._is_closing = False
 
@@ -64,7 +67,11 @@ class FakeTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self._is_closing
 
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
     def abort(self) -> None:
+        self.is_aborted = True
         self.close()
 
     def close(self) -> None:

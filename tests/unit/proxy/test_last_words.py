@@ -1,0 +1,174 @@
+"""What is still said to a side whose other side is gone, and for how long its socket waits."""
+
+from __future__ import annotations
+
+from pgpool_lite.errors import LimitReached
+from pgpool_lite.proxy.lingering import LINGER_LIMIT_S
+from tests.unit.world import World, state_of, transport_of
+from tests.wire_messages import (
+    CommandComplete,
+    DataRow,
+    Query,
+    ReadyForQuery,
+    Terminate,
+)
+
+ROW = DataRow("x" * 1000)
+LARGE_QUERY = Query("DELETE FROM written -- " + "x" * 20_000)
+
+# --- half a message ---
+
+
+def test_a_server_that_dies_in_a_row_adds_nothing_to_the_row() -> None:
+    """Story: a server died when all but the last bytes of a row had gone to its client. The error
+    that should have told it was taken for these bytes: a row that no table ever held, in a message
+    that was whole, and drivers that hand on rows as they come did so.
+    """
+    world = World()
+    client, server = world.add_client(), world.add_server()
+    client.data_received(Query("SELECT"))
+    server.data_received(ROW[:-10])
+
+    server.connection_lost(None)
+
+    assert transport_of(client).written == ROW[:-10]
+    assert transport_of(client).is_closing()
+
+
+def test_a_client_that_is_closed_in_a_row_gets_nothing_in_place_of_its_rest() -> None:
+    world = World()
+    client, server = world.add_client(), world.add_server()
+    client.data_received(Query("SELECT"))
+    server.data_received(ROW[:-10])
+
+    client.refuse(LimitReached("query timeout"))
+
+    assert transport_of(client).written == ROW[:-10]
+    assert transport_of(client).is_closing()
+
+
+def test_a_server_that_breaks_the_protocol_behind_half_a_row_adds_nothing_to_it() -> None:
+    world = World()
+    client, server = world.add_client(), world.add_server()
+    client.data_received(Query("SELECT"))
+    server.data_received(ROW[:-10])
+
+    server.data_received(ROW[-10:] + b"garbage")
+
+    assert transport_of(client).written == ROW[:-10]
+    assert state_of(server) == "CLOSED"
+
+
+def test_between_two_messages_a_client_is_told() -> None:
+    world = World()
+    client, server = world.add_client(), world.add_server()
+    client.data_received(Query("SELECT"))
+    server.data_received(ROW[:-3])
+    server.data_received(ROW[-3:])
+
+    server.connection_lost(None)
+
+    assert transport_of(client).written.startswith(ROW + b"E")
+    assert b"server conn crashed?" in transport_of(client).written
+
+
+def test_a_client_that_goes_in_a_query_has_it_not_made_whole_by_a_terminate() -> None:
+    """Story: a client died when all but the last two bytes of a large Query had gone to the server.
+    The Terminate that we send behind a client was taken for these two bytes and more: PostgreSQL
+    saw a whole query, and ran what nobody had sent to its end.
+    """
+    world = World()
+    client, server = world.add_client(), world.add_server()
+    client.data_received(LARGE_QUERY[:-2])
+
+    client.connection_lost(None)
+
+    assert transport_of(server).written == LARGE_QUERY[:-2]
+    assert transport_of(server).is_closing()
+
+
+def test_a_server_that_is_closed_in_a_clients_query_is_sent_nothing_in_place_of_its_rest() -> None:
+    world = World(query_timeout_s=5.0)
+    client, server = world.add_client(), world.add_server()
+    client.data_received(LARGE_QUERY[:-2])
+    world.clock.now += 6
+
+    world.dispatcher.sweep()
+
+    assert transport_of(server).written == LARGE_QUERY[:-2]
+    assert transport_of(server).is_closing()
+
+
+def test_a_server_that_waits_for_nothing_is_told_goodbye() -> None:
+    world = World()
+    client, server = world.add_client(), world.add_server()
+    client.data_received(LARGE_QUERY)
+
+    client.connection_lost(None)
+
+    assert transport_of(server).written == LARGE_QUERY + Terminate()
+
+
+# --- sockets that nobody reads at the other end ---
+
+
+def test_a_closed_client_that_does_not_read_is_cut_off() -> None:
+    """Story: a client stopped reading, was closed, and kept its end open. Its socket waited for it
+    to take the last bytes, for ever, while it counted against no limit any more; as many times as
+    it liked, until the pooler had no file descriptors left.
+    """
+    world = World()
+    client, server = world.add_client(), world.add_server()
+    client.data_received(Query("SELECT"))
+    server.data_received(DataRow("1") + CommandComplete("SELECT 1") + ReadyForQuery())
+    transport_of(client).unsent = 100
+    client.refuse(LimitReached("client_idle_timeout"))
+    world.clock.now += LINGER_LIMIT_S
+
+    world.dispatcher.sweep()
+    assert not transport_of(client).is_aborted
+    world.clock.now += 1
+    world.dispatcher.sweep()
+
+    assert transport_of(client).is_aborted
+    assert len(world.dispatcher.lingering) == 0
+
+
+def test_a_closed_server_that_does_not_read_is_cut_off() -> None:
+    world = World()
+    client, server = world.add_client(), world.add_server()
+    client.data_received(LARGE_QUERY)
+    transport_of(server).unsent = 100
+    client.connection_lost(None)
+    assert state_of(server) == "CLOSED"
+    world.clock.now += LINGER_LIMIT_S + 1
+
+    world.dispatcher.sweep()
+
+    assert transport_of(server).is_aborted
+
+
+def test_who_takes_the_last_bytes_is_forgotten() -> None:
+    world = World()
+    client, server = world.add_client(), world.add_server()
+    client.data_received(LARGE_QUERY)
+    transport_of(server).unsent = transport_of(client).unsent = 100
+    client.refuse(LimitReached("query timeout"))
+    assert len(world.dispatcher.lingering) == 2
+
+    client.connection_lost(None)
+    server.connection_lost(None)
+
+    assert len(world.dispatcher.lingering) == 0
+
+
+def test_at_the_end_nobody_is_waited_for() -> None:
+    world = World()
+    client, _ = world.add_client(), world.add_server()
+    transport_of(client).unsent = 100
+    client.refuse(LimitReached("client_idle_timeout"))
+
+    world.dispatcher.lingering.abort_all()
+
+    assert transport_of(client).is_aborted
+    assert len(world.dispatcher.lingering) == 0
