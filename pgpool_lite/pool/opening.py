@@ -116,10 +116,11 @@ def _serves_too_few(pool: Pool) -> bool:
 
 
 def _lacks_welcome(pool: Pool) -> bool:
-    """Say whether clients cannot come in before a server has logged in, whatever pool_size is."""
-    return pool.welcome is None and any(
-        client.replication is None for client in pool.clients[ClientState.LOGIN]
-    )
+    """Say whether clients cannot come in before a server is ready, whatever pool_size is.
+
+    They may know by now what it would say: it has logged in, and then died of its connect_query.
+    """
+    return any(client.replication is None for client in pool.clients[ClientState.LOGIN])
 
 
 def _oldest_replicating(pool: Pool) -> ClientSession | None:

@@ -278,13 +278,15 @@ class ServerLoginConnection(Conversation):
         connection = make(server, pool, transport, self._runtime.dispatcher)
         transport.set_protocol(connection)
         self._finish(None)
+        if login.rest:
+            connection.data_received(login.rest)  # while it can only be taken for what it is: ours
+            if server.state is not ServerState.LOGIN:
+                return  # it said what nobody had asked for
         connect_query = pool.database.settings.connect_query
         if connect_query and not speaks_no_sql(server):
             self._runtime.dispatcher.ask(server, connect_query, "connect query failed")
         else:
             self._runtime.dispatcher.server_ready(server, pool)
-        if login.rest:
-            connection.data_received(login.rest)
 
     def _finish(self, error: ServerError | None) -> None:
         if self.finished.done():

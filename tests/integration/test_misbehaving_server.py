@@ -14,6 +14,7 @@ import pytest
 from pgpool_lite.pooler import Pooler
 from tests.conftest import MakePooler
 from tests.fake_postgres import (
+    REPORTED,
     FakePostgres,
     FakeSession,
     Script,
@@ -21,17 +22,21 @@ from tests.fake_postgres import (
     answered_by,
     behave,
 )
-from tests.integration.conftest import Connect
+from tests.integration.conftest import Connect, OpenClient
 from tests.integration.watch import no_server_is_linked
 from tests.wire_client import WireClient, eventually
 from tests.wire_messages import (
+    AuthenticationOk,
+    BackendKeyData,
     BackendMessage,
     CommandComplete,
     DataRow,
     ErrorResponse,
+    ParameterStatus,
     Query,
     ReadyForQuery,
     RowDescription,
+    StartupMessage,
     message,
 )
 
@@ -236,3 +241,27 @@ async def test_what_nobody_asked_for_reaches_nobody_and_its_server_is_replaced(
         may_speak.set()
         await eventually(lambda: sum(pool.sv_idle for pool in pooler.pools()) == 0)
         assert await client.query("SELECT") == answered_by(2)
+
+
+async def test_what_stands_behind_a_servers_login_is_nobodys_answer(
+    make_pooler: MakePooler, open_client: OpenClient
+) -> None:
+    """Story: the answer to a query stood behind a server's welcome, in the same read. The first
+    client to ask anything was given it, and every later answer of that server was the one before.
+    """
+
+    async def say_too_much(session: FakeSession) -> None:
+        forged = DataRow("someone else's") + CommandComplete("SELECT 1") + ReadyForQuery()
+        welcome = *(ParameterStatus(*each) for each in REPORTED.items()), BackendKeyData(1, 1)
+        await session.send(AuthenticationOk(), *welcome, ReadyForQuery(), forged)
+        await session.stay_silent()
+
+    async with FakePostgres(login=say_too_much) as fake:
+        pooler = await make_pooler(to=fake.url, pool_size=1, server_login_retry=0.1)
+        client = await open_client(pooler)
+        startup = StartupMessage({"user": "postgres", "database": "app"})
+
+        await client.send(startup, Query("SELECT"))
+
+        await client.until_ready()
+        assert await client.until_ready() == answered_by(2)

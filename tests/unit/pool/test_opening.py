@@ -83,11 +83,28 @@ def test_a_failed_login_is_tried_again_after_server_login_retry(now: float, want
 
 def test_the_first_client_wants_a_server_for_its_welcome() -> None:
     pool = make_pool()
-    pool.add_client(make_client(state=ClientState.LOGIN))
+    client = make_client(state=ClientState.LOGIN)
+    pool.add_client(client)
 
     assert wants_server(pool)
-    pool.welcome = {}
+    pool.admit(client)
     assert not wants_server(pool)
+
+
+def test_a_first_server_that_dies_behind_its_login_is_replaced() -> None:
+    """Story: the first server of a pool logged in, which told what to welcome clients with, and
+    died of its connect_query. Those who waited for their welcome waited on, and no other server was
+    opened for them: it looked as if only its words had been wanted.
+    """
+    pool = make_pool(login_retry_s=0.0)
+    pool.add_client(make_client(state=ClientState.LOGIN))
+    server = make_server()
+    pool.add_server(server, 0.0)
+    pool.welcome = {}
+
+    pool.login_failed(server, "server conn crashed?")
+
+    assert wants_server(pool)
 
 
 def test_a_server_being_tested_is_on_its_way_to_the_waiter() -> None:
