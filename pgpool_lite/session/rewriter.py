@@ -163,7 +163,9 @@ class Rewriter:
         rewritten = self._walk(data, session.body_left)
         outstanding.list_entries()
         if session.owed and IS_SILENT[session.owed[0]]:
-            self.reply += outstanding.take_silent()
+            server = session.server
+            if server is None or not server.is_mid_answer():  # else it goes behind that message
+                self.reply += outstanding.take_silent()
         return rewritten
 
     def _walk(self, data: bytes, pos: int) -> bytes:

@@ -209,6 +209,9 @@ class ServerSession(OwnQueries):
         pieces: list[bytes] | None = None
         change: bytes | None
         answer_start = start if self.is_at_answer else -1  # of the answer to the oldest request
+        if start < pos <= end and owed and IS_SILENT[owed[0]]:  # made up in the midst of a message
+            pieces = [data[start:pos], client.take_silent()]
+            start = pos
         while pos < end:
             if owed and IS_IN_SEGMENT[owed[0]] and not self.copying:
                 pos = scan(data, pos, INTEREST_IN_DETAIL)

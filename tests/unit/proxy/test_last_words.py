@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from pgpool_lite.errors import LimitReached
 from pgpool_lite.proxy.lingering import LINGER_LIMIT_S
+from pgpool_lite.session.refusals import StatementRules
 from tests.unit.world import World, state_of, transport_of
 from tests.wire_messages import (
     CommandComplete,
     DataRow,
+    Flush,
+    Parse,
     Query,
     ReadyForQuery,
+    Sync,
     Terminate,
+    message,
 )
 
 ROW = DataRow("x" * 1000)
+NOTIFICATION = message("A", b"\0\0\0\7channel\0payload\0")
 LARGE_QUERY = Query("DELETE FROM written -- " + "x" * 20_000)
 
 # --- half a message ---
@@ -172,3 +178,41 @@ def test_at_the_end_nobody_is_waited_for() -> None:
 
     assert transport_of(client).is_aborted
     assert len(world.dispatcher.lingering) == 0
+
+
+# --- made-up answers ---
+
+
+def test_an_answer_that_we_make_up_goes_behind_the_message_under_way() -> None:
+    """Story: half of a notification had come for a client when it prepared, once more, what its
+    server had. The ParseComplete that we make up for that went out at once, into the notification.
+    """
+    world = World(statements=StatementRules(limit=10))
+    client, server = world.add_client(rewrites=True), world.add_server()
+    client.data_received(Query("BEGIN") + Parse("SELECT 1", "first") + Sync())
+    server.data_received(CommandComplete("BEGIN") + ReadyForQuery("T"))
+    server.data_received(message("1") + ReadyForQuery("T"))
+    transport_of(client).take()
+
+    server.data_received(NOTIFICATION[:-3])
+    client.data_received(Parse("SELECT 1", "second") + Flush())
+    assert transport_of(client).take() == NOTIFICATION[:-3]
+    server.data_received(NOTIFICATION[-3:])
+
+    assert transport_of(client).take() == NOTIFICATION[-3:] + message("1")
+
+
+def test_an_answer_that_we_make_up_stands_before_the_servers_next() -> None:
+    world = World(statements=StatementRules(limit=10))
+    client, server = world.add_client(rewrites=True), world.add_server()
+    client.data_received(Query("BEGIN") + Parse("SELECT 1", "first") + Sync())
+    server.data_received(CommandComplete("BEGIN") + ReadyForQuery("T"))
+    server.data_received(message("1") + ReadyForQuery("T"))
+    transport_of(client).take()
+
+    server.data_received(NOTIFICATION[:3])
+    server.data_received(NOTIFICATION[3:-3])
+    client.data_received(Parse("SELECT 1", "second") + Sync())
+    server.data_received(NOTIFICATION[-3:] + ReadyForQuery("T"))
+
+    assert transport_of(client).take() == NOTIFICATION + message("1") + ReadyForQuery("T")
