@@ -30,6 +30,7 @@ from pgpool_lite.session.meaning import (
     REQUEST,
     TERMINATE,
     check_known,
+    check_owed,
 )
 from pgpool_lite.session.parameters import Values
 from pgpool_lite.session.states import ClientState
@@ -179,6 +180,7 @@ class ClientSession:
         linked = self.server is not None
         end = len(data)
         owed = self.owed
+        check_owed(owed)
         while pos < end:
             if end - pos < codes.HEADER_SIZE:
                 return self._hold(data, start, segment, pos)

@@ -12,7 +12,8 @@ Inside one segment nothing need wait: if the first fails, so does the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import PgPoolLiteError
@@ -40,8 +41,15 @@ Undo = Callable[[bool], None]
 #: the server at hand.
 Thing = bytes | Statement
 
-_NONE: Final[frozenset[Thing]] = frozenset()
 _ENDINGS: Final = (SEGMENT, codes.SYNC, codes.QUERY)
+
+#: What one client may have in flight before it must wait for answers. A message whose answer is
+#: made up costs PostgreSQL nothing, so nothing else would ever stop who sends such without end.
+#: Sockets hold 6 MB, so many of the shortest statements that are really sent. Tests change these.
+MAX_CHANGES = 100_000
+MAX_ERRORS = 1_000
+MAX_UNSURE = 16 * 1_048_576  # bytes of names, each with its place in a dict
+_PLACE: Final = 128
 
 
 class Outstanding:
@@ -51,8 +59,10 @@ class Outstanding:
         "_errors",
         "_session",
         "_touched",
+        "_touched_size",
         "_undo",
         "_unsure",
+        "_unsure_size",
         "entries",
         "is_plain",
         "new_undo",
@@ -62,11 +72,14 @@ class Outstanding:
         """Begin with nothing owed."""
         self._session = session
         # In the order of the entries that have one; see HAS_UNDO and HAS_ERROR.
-        self._undo: list[tuple[Undo, Sequence[Thing]]] = []
-        self._errors: list[PgPoolLiteError] = []
-        #: Changed by segments in flight, and by the segment at hand. Sets are made when needed.
-        self._unsure: frozenset[Thing] = _NONE
-        self._touched: frozenset[Thing] = _NONE
+        self._undo: deque[tuple[Undo, Sequence[Thing]]] = deque()
+        self._errors: deque[PgPoolLiteError] = deque()
+        #: Changed by segments in flight, and by the segment at hand. They are sets; an empty dict
+        #: takes less.
+        self._unsure: dict[Thing, None] = {}
+        self._touched: dict[Thing, None] = {}
+        self._unsure_size = 0
+        self._touched_size = 0
         # --- the segment at hand, as far as the read at hand has it ---
         self.entries = bytearray()
         self.new_undo: list[tuple[Undo, Sequence[Thing]]] = []
@@ -79,7 +92,7 @@ class Outstanding:
         """List a message that changes the books about `things`, which an error would undo."""
         self.entries.append(entry)
         self.new_undo.append((undo, things))
-        self._touched |= frozenset(things)
+        self._touch(things)
         self.is_plain = False
 
     def note_error(self, entry: int, error: PgPoolLiteError) -> None:
@@ -108,8 +121,10 @@ class Outstanding:
         self._session.owed.append(message_type)
         self.is_plain = True
         if self._touched:
-            self._unsure |= self._touched
-            self._touched = _NONE
+            self._unsure.update(self._touched)
+            self._unsure_size += self._touched_size
+            self._touched.clear()
+            self._touched_size = 0
 
     def list_entries(self) -> None:
         """List the segment at hand message by message: it is not plain, or not over."""
@@ -128,11 +143,26 @@ class Outstanding:
 
     def settle(self) -> None:
         """Note that everything is sure."""
-        self._unsure = _NONE
+        self._unsure.clear()
+        self._unsure_size = 0
+
+    def is_full(self) -> bool:
+        """Say whether so much is in flight that answers must come before there may be more."""
+        return (
+            len(self._undo) > MAX_CHANGES
+            or len(self._errors) > MAX_ERRORS
+            or self._unsure_size + self._touched_size > MAX_UNSURE
+        )
 
     def touch(self, thing: Thing) -> None:
         """Note that the segment at hand changes the books about `thing`."""
-        self._touched |= {thing}
+        self._touch((thing,))
+
+    def _touch(self, things: Iterable[Thing]) -> None:
+        for thing in things:
+            if thing not in self._touched:
+                self._touched[thing] = None
+                self._touched_size += _PLACE + (len(thing) if isinstance(thing, bytes) else 0)
 
     def changed_in_flight(self) -> frozenset[Thing]:
         """Return what messages change that were sent and are not answered yet."""
@@ -149,13 +179,13 @@ class Outstanding:
     def take_silent(self) -> bytes:
         """Take off what the server says nothing to; return the answers to make up."""
         owed = self._session.owed
-        made_up = b""
+        made_up = bytearray()
         while owed and IS_SILENT[owed[0]]:
             made_up += FAKE_ANSWERS[owed[0]]
             if HAS_UNDO[owed[0]]:
-                del self._undo[0]
+                self._undo.popleft()
             del owed[0]
-        return made_up
+        return bytes(made_up)
 
     def answered(self, message_type: int) -> bool:
         """Take off the entry that a message answers, if it does; say whether to swallow it."""
@@ -165,9 +195,9 @@ class Outstanding:
             return False
         del owed[0]
         if HAS_UNDO[entry]:
-            del self._undo[0]
+            self._undo.popleft()
         if HAS_ERROR[entry]:
-            del self._errors[0]
+            self._errors.popleft()
         return bool(IS_SWALLOWED[entry])
 
     def failed(self, message: bytes) -> bytes | None:
@@ -185,10 +215,10 @@ class Outstanding:
                 better = backend.explained(message, error)
         sync = self._session.next_sync()
         cleared = bytes(owed[:sync] if sync >= 0 else owed)
-        undo_count = sum(HAS_UNDO[entry] for entry in cleared)
-        undos = self._undo[:undo_count]
-        del self._undo[:undo_count]
-        del self._errors[: sum(HAS_ERROR[entry] for entry in cleared)]
+        undos = [self._undo.popleft() for entry in cleared if HAS_UNDO[entry]]
+        for entry in cleared:
+            if HAS_ERROR[entry]:
+                self._errors.popleft()
         for number, (undo, _) in reversed(list(enumerate(undos))):
             undo(number == 0 and bool(HAS_UNDO[cleared[0]]))
         return better

@@ -35,6 +35,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from pgpool_lite.errors import ClientProtocolError
 from pgpool_lite.session import copying
 from pgpool_lite.session.entries import IS_SILENT, SEGMENT
 from pgpool_lite.session.meaning import (
@@ -45,10 +46,11 @@ from pgpool_lite.session.meaning import (
     REQUEST,
     TERMINATE,
     check_known,
+    check_owed,
 )
 from pgpool_lite.session.outstanding import Outstanding
 from pgpool_lite.session.refusals import StatementRules
-from pgpool_lite.session.renaming import CHANGED, KEEP, MORE, Renaming
+from pgpool_lite.session.renaming import CHANGED, KEEP, MORE, WAIT, Renaming
 from pgpool_lite.session.statements import (
     ParseCounters,
     ServerStatements,
@@ -67,7 +69,17 @@ _LENGTH: Final = Struct("!i")
 class Rewriter:
     """One client's stream, as long as it names prepared statements. Owned by its session."""
 
-    __slots__ = ("_outstanding", "_registry", "_renaming", "_session", "book", "left", "reply")
+    __slots__ = (
+        "_missing",
+        "_more",
+        "_outstanding",
+        "_registry",
+        "_renaming",
+        "_session",
+        "book",
+        "left",
+        "reply",
+    )
 
     def __init__(
         self,
@@ -87,6 +99,10 @@ class Rewriter:
         self.reply = b""
         #: The end of a read that waits; the connection keeps it until `may_go_on`.
         self.left = b""
+        #: What came behind the session's `tail`, and how much more is to come before it is worth
+        #: another look: as much again, or each read of a byte would cost a look at megabytes.
+        self._more = bytearray()
+        self._missing = 0
 
     def follow(self, rules: StatementRules) -> None:
         """Go by other rules from now on: a reload."""
@@ -108,8 +124,7 @@ class Rewriter:
             and 4 <= _LENGTH.unpack_from(data, 1)[0] < len(data)
         ):
             return data  # the usual read: a whole message to begin with
-        data = session.tail + data
-        session.tail = b""
+        data = self._with_tail(data)
         pos = min(session.body_left, len(data))
         session.body_left -= pos
         while len(data) - pos >= codes.HEADER_SIZE:
@@ -149,14 +164,18 @@ class Rewriter:
     def _rewrite(self, data: bytes) -> bytes:
         """Return what goes to the server in place of a read that is not the usual one."""
         session, outstanding = self._session, self._outstanding
+        check_owed(session.owed)
         if outstanding.is_sure():
             self._renaming.used.clear()
             outstanding.settle()
         if not session.owed:
             self.book.changes.clear()
         if session.tail:
-            data = session.tail + data
-            session.tail = b""
+            if len(data) < self._missing:
+                self._more += data
+                self._missing -= len(data)
+                return b""
+            data = self._with_tail(data)
         if session.body_left >= len(data):
             session.body_left -= len(data)
             return data
@@ -168,6 +187,15 @@ class Rewriter:
                 self.reply += outstanding.take_silent()
         return rewritten
 
+    def _with_tail(self, data: bytes) -> bytes:
+        """Return `data` behind what is held, which is held no longer."""
+        session = self._session
+        data = b"".join((session.tail, self._more, data))
+        session.tail = b""
+        self._more.clear()
+        self._missing = 0
+        return data
+
     def _walk(self, data: bytes, pos: int) -> bytes:
         """Look at the messages from `pos` on; return `data` with what goes in their place."""
         session, renaming = self._session, self._renaming
@@ -175,6 +203,7 @@ class Rewriter:
         start = 0  # first byte that is not in `pieces`
         end = len(data)
         is_whole = not session.unsynced  # the segment at hand begins in this read
+        is_full = self._outstanding.is_full()
         while pos < end:
             if end - pos < codes.HEADER_SIZE:
                 end = self._stop(MORE, data, pos)
@@ -189,6 +218,9 @@ class Rewriter:
                 break
             if meaning == EXTENDED and session.skipping:
                 copying.check_skipped(session)
+            elif meaning == EXTENDED and is_full:
+                end = self._stop_full(data, pos)
+                break
             elif meaning == EXTENDED:
                 session.unsynced = True
                 outcome = renaming.take(message_type, data, pos, after, is_whole)
@@ -218,9 +250,21 @@ class Rewriter:
         """Keep what stands at `pos`, for more of it or for answers; return the end of what goes."""
         if outcome == MORE:
             self._session.tail = data[pos:]
+            self._missing = _worth_waiting_for(data, pos)
         else:
             self.left = data[pos:]
         return pos
+
+    def _stop_full(self, data: bytes, pos: int) -> int:
+        """Have the message at `pos` wait until answers make room; none come before a Sync."""
+        if self.may_go_on():
+            raise ClientProtocolError(
+                "too many messages without a Sync",
+                sqlstate="54000",
+                detail="What they change must be kept until PostgreSQL has answered them.",
+                hint="Send a Sync now and then.",
+            )
+        return self._stop(WAIT, data, pos)
 
     def _end_segment(self, message_type: int, is_whole: bool) -> None:
         """Note a Sync, Query or FunctionCall: what comes next is a segment of its own."""
@@ -282,3 +326,12 @@ class Rewriter:
         later = self._outstanding.changed_in_flight()
         self.book.clear(later)
         server_book.clear(later)
+
+
+def _worth_waiting_for(data: bytes, pos: int) -> int:
+    """Return how many more bytes of the message at `pos` are worth another look at it."""
+    held = len(data) - pos
+    if held < codes.HEADER_SIZE:
+        return 0
+    (length,) = _LENGTH.unpack_from(data, pos + 1)
+    return min(held, 1 + int(length) - held)

@@ -238,7 +238,9 @@ class ServerSession(OwnQueries):
                 if made_up:
                     change = (data[pos:after] if change is None else change) + made_up
             if change is not None:
-                pieces = [*(pieces or ()), data[start:pos], change]
+                if pieces is None:
+                    pieces = []
+                pieces += (data[start:pos], change)
                 start = after
             pos = after
         self.body_left = pos - end
