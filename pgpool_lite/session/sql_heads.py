@@ -17,10 +17,12 @@ PREPARE: Final = "PREPARE"
 EXECUTE: Final = "EXECUTE"
 DEALLOCATE: Final = "DEALLOCATE"
 
-# Nested comments are left to PostgreSQL: such a text is not recognised.
-_SPACE = rb"(?:[ \t\n\r\f\v]|--[^\n\r\0]*+(?:[\n\r]|\Z)|/\*(?:[^*/\0]|\*(?!/)|/(?!\*))*+\*/)*+"
+# Nested comments are left to PostgreSQL: such a text is not recognised. Each character fits one
+# alternative only, so a text that does not match is given up after one look at each of its bytes;
+# possessive quantifiers would say the same, but Python 3.11.2 takes them wrong around look-aheads.
+_SPACE = rb"(?:[ \t\n\r\f\v]|--[^\n\r\0]*(?:[\n\r]|\Z)|/\*(?:[^*/\0]|\*(?!/)|/(?!\*))*\*/)*"
 _WORD_ENDS = rb"(?![\w$\x80-\xff])"
-_NAME = rb"(\"(?:[^\"]|\"\")++\"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*+)"
+_NAME = rb"(\"(?:[^\"]|\"\")+\"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)"
 
 _WORD = re.compile(
     _SPACE
@@ -45,7 +47,7 @@ _DEALLOCATE = re.compile(
     + _SPACE
     + rb"(?:;"
     + _SPACE
-    + rb")*+",
+    + rb")*",
     re.IGNORECASE,
 )
 
