@@ -100,6 +100,8 @@ class ServerConnection(asyncio.Protocol):
             client.connection.relay(data)
         if verdict & OWN_DONE:
             client.connection.send_held(session)
+            if session.client is not client:
+                return  # what was held was the client's end, and so the server's
         if verdict & SETTLED:
             self._dispatcher.release(session, self.pool)
         elif verdict & ANSWERED:

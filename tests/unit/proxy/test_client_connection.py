@@ -6,6 +6,7 @@ import pytest
 
 from pgpool_lite.config import PoolMode
 from pgpool_lite.proxy.client_connection import HELD_LIMIT
+from pgpool_lite.session.refusals import StatementRules
 from tests.unit.pairs import WELCOME
 from tests.unit.world import World, state_of, transport_of
 from tests.wire_messages import (
@@ -19,6 +20,7 @@ from tests.wire_messages import (
     ReadyForQuery,
     Sync,
     Terminate,
+    message,
 )
 
 SELECT = Query("SELECT 1")
@@ -180,6 +182,25 @@ def test_a_value_that_is_refused_ends_both_before_the_query_runs() -> None:
     assert SELECT not in transport_of(server).written
     assert b"invalid server parameter" in transport_of(client).written
     assert state_of(server) == "CLOSED"
+
+
+def test_a_server_that_is_ready_too_often_while_its_client_is_refused_is_released_once() -> None:
+    """Found by fuzzing. The SET went alone, the client sent a query and nonsense behind it. The
+    server answered the SET and, in the same read, the query that it did not have yet: the nonsense
+    ended the client, which released the server, and then the server was released once more.
+    """
+    rules = StatementRules(rejects=False, answers_like_postgres=True)
+    world = World(pool_size=1, statements=rules)
+    client = world.add_client(TOKYO, is_proven=False, rewrites=True)
+    server = world.add_server()
+    client.data_received(Parse("SELECT 1", "a") + Sync())
+    client.data_received(message("?"))
+
+    server.data_received(ReadyForQuery() + message("1") + ReadyForQuery())
+
+    assert (state_of(client), state_of(server)) == ("CLOSED", "IDLE")
+    assert Parse("SELECT 1", "PGBOUNCER_1") not in transport_of(server).written
+    assert b"unknown pkt" in transport_of(client).written
 
 
 def test_every_byte_of_a_client_is_counted() -> None:
