@@ -127,7 +127,7 @@ class Renaming:
         portal_end = data.find(0, pos + codes.HEADER_SIZE, limit)
         name_end = data.find(0, portal_end + 1, limit) if portal_end >= 0 else -1
         if name_end < 0:
-            return self._need_more("Bind", data, pos, after, MAX_NAMES)
+            return self._need_more("Bind", data, after, len(data) - pos, MAX_NAMES)
         if name_end == portal_end + 1:
             outcome = self._use_unnamed(codes.BIND, pos)
         else:
@@ -137,7 +137,7 @@ class Renaming:
 
     def _describe_or_close(self, message_type: int, data: bytes, pos: int, after: int) -> int:
         if after > len(data):
-            return self._need_more("Describe or Close", data, pos, after, MAX_NAMES)
+            return self._need_more("Describe or Close", data, after, after - pos, MAX_NAMES)
         name_start = pos + codes.HEADER_SIZE + 1
         name_end = data.find(0, name_start, after)
         if after < name_start or (data[name_start - 1] == _STATEMENT and name_end < 0):
@@ -151,11 +151,11 @@ class Renaming:
             return self._use_unnamed(codes.DESCRIBE, pos)
         return self._use_named(codes.DESCRIBE, data, pos, name_start, name_end)
 
-    def _need_more(self, name: str, data: bytes, pos: int, after: int, limit: int) -> int:
-        """Wait for more of a message, if that may help."""
+    def _need_more(self, name: str, data: bytes, after: int, size: int, limit: int) -> int:
+        """Wait for more of a message, unless `size`, what it takes or has brought, is too much."""
         if after <= len(data):
             raise ClientProtocolError(_MALFORMED)
-        if len(data) - pos > limit:
+        if size > limit:
             raise ClientProtocolError(f"{name} packet too large to be looked at", sqlstate="54000")
         return MORE
 
@@ -224,11 +224,11 @@ class Renaming:
         name_start = pos + codes.HEADER_SIZE
         name_end = data.find(0, name_start, limit)
         if name_end < 0:
-            return self._need_more("Parse", data, pos, after, MAX_NAMES)
+            return self._need_more("Parse", data, after, len(data) - pos, MAX_NAMES)
         if name_end == name_start:
             return self._parse_unnamed(data, pos, after, is_whole)
         if after > limit:
-            return self._need_more("Parse", data, pos, after, MAX_PARSE)
+            return self._need_more("Parse", data, after, after - pos, MAX_PARSE)
         name, key = data[name_start:name_end], text_and_types(data, name_end + 1, after)
         taken = self.book.names.get(name)
         if taken is not None and not self._outstanding.is_sure():
