@@ -150,12 +150,12 @@ class TrackingRenaming(Renaming):
         """
         start = pos + codes.HEADER_SIZE
         if end > len(data) < start + sql_heads.HEAD_LIMIT:
-            return self._need_more("Query", data, pos, end, MAX_NAMES)
+            return self._need_more("Query", data, end, len(data) - pos, MAX_NAMES)
         word = sql_heads.word(data, start)
         name = sql_heads.deallocated(data, start) if data.find(0, start) == end - 1 else None
         if word and word != sql_heads.DEALLOCATE:
             if end > len(data):
-                return self._need_more("Query", data, pos, end, MAX_PARSE)
+                return self._need_more("Query", data, end, end - pos, MAX_PARSE)
             self.drop_unnamed()
             self._refuse(refusals.of_sql(word))
             self.changed += _SYNC
@@ -197,11 +197,11 @@ class TrackingRenaming(Renaming):
         limit = min(after, len(data))
         name_end = data.find(0, pos + codes.HEADER_SIZE, limit)
         if name_end >= 0 and after > limit < name_end + 1 + sql_heads.HEAD_LIMIT:
-            return self._need_more("Parse", data, pos, after, MAX_PARSE)
+            return self._need_more("Parse", data, after, limit - pos, MAX_PARSE)
         word = sql_heads.word(data, name_end + 1) if name_end >= 0 else ""
         if word and word != sql_heads.DEALLOCATE:
             if after > limit:
-                return self._need_more("Parse", data, pos, after, MAX_PARSE)
+                return self._need_more("Parse", data, after, after - pos, MAX_PARSE)
             self.resume = after
             return self._refuse(refusals.of_sql(word))
         self.has_deallocated = self.has_deallocated or bool(word)
