@@ -1,27 +1,31 @@
 """How is a console asked from the outside? One blocking connection, simple queries only.
 
-Works with PgBouncer's console too. Owned by one command line; `Console` is used as a context
-manager.
+Works with PgBouncer's console too. TLS is asked for as libpq does: unless the URL's sslmode says
+otherwise, it is used where the other end has it. Owned by one command line; `Console` is used as a
+context manager.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import Struct
 from types import TracebackType
 from typing import Final
 
-from pgpool_lite.config import DatabaseSettings, SslMode
+from pgpool_lite.config import Config, DatabaseSettings, Settings, SslMode
 from pgpool_lite.console.values import INT4, INT8, NUMERIC, Cell
-from pgpool_lite.errors import ConfigError, PgPoolLiteError, ServerError
+from pgpool_lite.errors import PgPoolLiteError, ServerError
 from pgpool_lite.pool.registry import CONSOLE
+from pgpool_lite.proxy.tls import Tls
 from pgpool_lite.session.server_login import ServerCredentials, ServerLogin
 from pgpool_lite.wire import backend, codes
 from pgpool_lite.wire.backend import Column
+from pgpool_lite.wire.channel_binding import end_point_binding
 from pgpool_lite.wire.framing import message_end
-from pgpool_lite.wire.frontend import encode_query, read_string
+from pgpool_lite.wire.frontend import SSL_REQUEST, encode_query, read_string
 
 #: For connecting, and for each answer: SHOW is answered at once.
 TIMEOUT_S: Final = 10.0
@@ -31,7 +35,6 @@ _NUMBERS: Final = frozenset({INT4, INT8, NUMERIC})
 _INT16: Final = Struct("!h")
 _INT32: Final = Struct("!i")
 _FIELD: Final = Struct("!ihihih")
-_ENCRYPTED: Final = (SslMode.REQUIRE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL)
 
 
 @dataclass(slots=True)
@@ -49,11 +52,10 @@ class Console:
 
     def __init__(self, target: DatabaseSettings) -> None:
         """Connect and log in; raises ConfigError, or ServerError where nobody lets us in."""
-        if target.sslmode in _ENCRYPTED:
-            raise ConfigError(f"sslmode={target.sslmode} is not supported here; use a Unix socket")
         self._socket = _connect(target)
         self._data = b""
         try:
+            self._socket = _encrypt(self._socket, target)
             self._log_in(target)
         except BaseException:
             self._socket.close()
@@ -81,7 +83,7 @@ class Console:
                 parameters=(("application_name", "pgpool-lite show"),),
             )
         )
-        self._socket.sendall(login.start())
+        self._socket.sendall(login.start(_channel_binding(self._socket)))
         while not login.is_ready:
             self._socket.sendall(login.receive(self._read()))
 
@@ -139,6 +141,37 @@ def _connect(target: DatabaseSettings) -> socket.socket:
             f"no pooler at {host} port {target.port}: {reason}",
             hint="--url postgresql://user@host:port/pgbouncer says where it is.",
         ) from None
+
+
+def _encrypt(connection: socket.socket, target: DatabaseSettings) -> socket.socket:
+    """Return the connection as encrypted as the target's sslmode wants it."""
+    if connection.family == socket.AF_UNIX:
+        return connection
+    wanted = replace(target, sslmode=target.sslmode or SslMode.PREFER)
+    tls = Tls()
+    settings = Settings(server_tls_sslmode=SslMode.DISABLE)
+    tls.apply(Config(settings=settings, databases={wanted.name: wanted}))
+    server_tls = tls.towards(wanted)
+    if server_tls is None:
+        return connection
+    try:
+        if not server_tls.is_direct:
+            connection.sendall(SSL_REQUEST)
+            if connection.recv(1) != b"S":
+                if server_tls.is_required:
+                    raise ServerError(f"no TLS there, but sslmode={target.sslmode} asks for it")
+                return connection
+        return server_tls.context.wrap_socket(connection, server_hostname=target.hosts[0])
+    except (OSError, ValueError) as error:  # a ValueError: a host that no certificate could name
+        raise ServerError(f"TLS handshake failed: {error}") from None
+
+
+def _channel_binding(connection: socket.socket) -> bytes:
+    """Return what SCRAM binds to, b"" without TLS."""
+    if not isinstance(connection, ssl.SSLSocket):
+        return b""
+    certificate = connection.getpeercert(binary_form=True)
+    return end_point_binding(certificate) if certificate else b""
 
 
 def _columns(body: bytes) -> Iterator[Column]:

@@ -10,8 +10,10 @@ import pytest
 
 from pgpool_lite.cli import main
 from pgpool_lite.config import DatabaseSettings
+from pgpool_lite.dev.cluster import Cluster
 from pgpool_lite.errors import ServerError
 from pgpool_lite.operate.console_client import Console
+from tests.certificates import Authority
 from tests.conftest import MakePooler
 
 
@@ -82,10 +84,60 @@ def test_where_nobody_listens_one_is_told_how_to_say_where(
     assert "hint: --url" in capsys.readouterr().err
 
 
-def test_tls_is_not_promised(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "pools", "--url", "postgresql://a@127.0.0.1/b?sslmode=require"]) == 1
+@pytest.mark.parametrize(
+    "parameters", ["", "sslmode=require", "sslmode=verify-full", "sslnegotiation=direct"]
+)
+async def test_tls_is_spoken_as_the_url_says(
+    postgres: Cluster,
+    make_pooler: MakePooler,
+    authority: Authority,
+    capsys: pytest.CaptureFixture[str],
+    parameters: str,
+) -> None:
+    own = authority.issue("localhost")
+    pooler = await make_pooler(
+        postgres.dsn(dbname="app").replace("postgres@", "postgres:secret@"),
+        auth_type="scram-sha-256",
+        client_tls_sslmode="require",
+        client_tls_cert_file=str(own.cert),
+        client_tls_key_file=str(own.key),
+    )
+    mode = "&sslmode=require" if "direct" in parameters else ""
+    url = pooler.console_dsn.replace("127.0.0.1", "localhost")
 
-    assert "sslmode=require is not supported" in capsys.readouterr().err
+    code = await show(
+        "clients", "--json", "--url", f"{url}?{parameters}{mode}&sslrootcert={authority.cert}"
+    )
+
+    assert code == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["tls"].startswith("TLSv1.3/")
+
+
+async def test_a_certificate_that_proves_nothing_is_refused(
+    make_pooler: MakePooler, authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = authority.issue("elsewhere")
+    pooler = await make_pooler(
+        client_tls_sslmode="allow",
+        client_tls_cert_file=str(own.cert),
+        client_tls_key_file=str(own.key),
+    )
+    parameters = f"sslmode=verify-full&sslrootcert={authority.cert}"
+
+    assert await show("version", "--url", f"{pooler.console_dsn}?{parameters}") == 1
+
+    assert "certificate verify failed" in capsys.readouterr().err
+
+
+async def test_tls_that_is_asked_for_and_not_there_is_told(
+    make_pooler: MakePooler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pooler = await make_pooler()
+
+    assert await show("version", "--url", f"{pooler.console_dsn}?sslmode=require") == 1
+
+    assert "no TLS there, but sslmode=require asks for it" in capsys.readouterr().err
 
 
 async def test_a_console_that_hangs_up_is_told_of(unused_port: int) -> None:
