@@ -3,6 +3,7 @@
     PGPOOL_LITE_TEST_POSTGRES   system | embedded | auto (default): whose programs
     PGPOOL_LITE_TEST_LOOP       uvloop (default) | asyncio
     PGPOOL_LITE_TEST_PGBOUNCER  path of the real PgBouncer, to compare with; or --pgbouncer PATH
+    PGPOOL_LITE_TEST_EXPORTER   path of a Prometheus exporter for PgBouncer; or --exporter PATH
 
 A test that takes neither `postgres` nor `make_pooler` starts no server.
 """
@@ -61,6 +62,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--pgbouncer",
         default=os.environ.get("PGPOOL_LITE_TEST_PGBOUNCER", ""),
         help="the real PgBouncer, to compare with",
+    )
+    parser.addoption(
+        "--exporter",
+        default=os.environ.get("PGPOOL_LITE_TEST_EXPORTER", ""),
+        help="pgbouncer-exporter of the package prometheus-pgbouncer-exporter, to be asked by",
     )
 
 

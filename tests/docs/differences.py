@@ -180,6 +180,12 @@ VALUES: Final = (
         "a total that shrinks is no total",
     ),
     Difference(
+        "the console's own queries and transactions in SHOW STATS",
+        "one for each connection that has asked anything",
+        "each counts",
+        "they are counted nowhere else",
+    ),
+    Difference(
         "SHOW USERS, users in SHOW LISTS",
         "with auth_type any, auth_file is not read",
         "users of auth_file are there",

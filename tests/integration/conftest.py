@@ -80,6 +80,15 @@ async def pooler(make_pooler: MakePooler) -> Pooler:
     return await make_pooler(pool_size=1)
 
 
+@pytest.fixture
+def program(pytestconfig: pytest.Config) -> str:
+    """Where the real PgBouncer is; without it, what compares with it is skipped."""
+    path = pytestconfig.getoption("--pgbouncer")
+    if not path:
+        pytest.skip("no PgBouncer to compare with: name it with --pgbouncer PATH")
+    return str(path)
+
+
 @pytest.fixture(scope="session")
 def encrypted_postgres(postgres_binaries: Binaries, authority: Authority) -> Iterator[Cluster]:
     """A second PostgreSQL, one that speaks TLS."""

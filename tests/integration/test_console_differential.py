@@ -1,8 +1,8 @@
 """One console, two programs: what PgBouncer answers and what we answer, message by message.
 
-Runs where `PGPOOL_LITE_TEST_PGBOUNCER` names the binary of a PgBouncer 1.26.1. Both programs get
-one configuration file and hear the same commands; columns, types, rows, tags, SQLSTATEs, messages
-and NOTICEs must be the same, except where tests/docs/differences.py says that they are not.
+Runs where `--pgbouncer PATH` names the binary of a PgBouncer 1.26.1. Both programs get one
+configuration file and hear the same commands; columns, types, rows, tags, SQLSTATEs, messages and
+NOTICEs must be the same, except where tests/docs/differences.py says that they are not.
 DETAIL and HINT of errors are ours alone, and so is field V of all errors and notices.
 """
 
@@ -29,11 +29,6 @@ from tests.integration.serving import AS_IS, COMMAND
 from tests.unit.console.test_console_tables import COLUMNS
 from tests.wire_client import WireClient, eventually
 from tests.wire_messages import BackendMessage, Query
-
-VARIABLE = "PGPOOL_LITE_TEST_PGBOUNCER"
-BINARY = os.environ.get(VARIABLE, "")
-
-pytestmark = pytest.mark.skipif(not BINARY, reason=f"{VARIABLE} names no PgBouncer to compare with")
 
 INI = """\
 [databases]
@@ -279,10 +274,10 @@ class Both:
 
 
 @pytest.fixture
-async def both(postgres: Cluster) -> AsyncIterator[Both]:
+async def both(program: str, postgres: Cluster) -> AsyncIterator[Both]:
     """Both programs, run by somebody whom PgBouncer lets run it."""
     with ExitStack() as stack:
-        theirs = _start((BINARY, "-q"), postgres, stack)
+        theirs = _start((program, "-q"), postgres, stack)
         ours = _start((*COMMAND, "serve", "-q", *AS_IS), postgres, stack)
         for place in (theirs, ours):
             await eventually(place.is_up)
@@ -297,7 +292,7 @@ def _start(command: Sequence[str], postgres: Cluster, stack: ExitStack) -> Place
     (folder / "users.txt").write_text(USERS)
     place = Place(folder, _free_port())
     # PgBouncer refuses to be run by root.
-    user = "nobody" if command[0] == BINARY and os.geteuid() == 0 else None
+    user = "nobody" if command[0] != COMMAND[0] and os.geteuid() == 0 else None
     process = subprocess.Popen([*command, str(place.write_ini(postgres))], user=user)
     stack.callback(process.wait)
     stack.callback(process.kill)

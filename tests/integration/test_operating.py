@@ -292,6 +292,21 @@ async def test_kill_closes_all_and_resume_lets_them_come_again(
     assert await again.until_ready() == SELECT_1
 
 
+async def test_cve_2026_6667_kill_client_by_a_stats_user_closes_nobody(
+    serve: Serve, tmp_path: Path, postgres: Cluster, connect: Connect
+) -> None:
+    """PgBouncer before 1.25.2 let everybody on the console kill clients, stats_users too."""
+    serving = await serve(write_ini(tmp_path, postgres, "stats_users = watcher", watcher=""))
+    client = await connect(serving)
+    watcher = await connect(serving, "watcher", "pgbouncer")
+    ids = [row["id"] for row in await rows(watcher, "SHOW CLIENTS")]
+
+    answers = [await watcher.query(f"KILL_CLIENT {each}") for each in ids]
+
+    assert answers == [["E ERROR 08P01 admin access needed", "Z I"]] * 2
+    assert await client.query("SELECT 1") == SELECT_1
+
+
 async def test_kill_client_closes_one(
     serving: Serving, client: WireClient, console: WireClient, connect: Connect
 ) -> None:

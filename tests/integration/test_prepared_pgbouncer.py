@@ -171,14 +171,6 @@ numbers = itertools.count()
 
 
 @pytest.fixture
-def program(pytestconfig: pytest.Config) -> str:
-    path = pytestconfig.getoption("--pgbouncer")
-    if not path:
-        pytest.skip("no PgBouncer to compare with: name it with --pgbouncer PATH")
-    return str(path)
-
-
-@pytest.fixture
 async def sides(program: str, postgres: Cluster, make_pooler: MakePooler) -> AsyncIterator[Sides]:
     """Both poolers with their default settings."""
     async with pgbouncer(program, postgres) as theirs:
