@@ -13,6 +13,7 @@ FLOORS = {
     "version": 0,
     "config": 0,
     "wire": 1,
+    "diagnose": 1,
     "session": 2,
     "pool": 3,
     "proxy": 4,

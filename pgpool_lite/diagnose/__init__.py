@@ -1,0 +1,1 @@
+"""What breaks in transaction mode, recognised from statement texts. Pure: no I/O, no clock."""
