@@ -39,8 +39,13 @@ _UNLOCK_ALL: Final = b"pg_advisory_unlock_all"
 _OTHERS: Final = frozenset({b"set_config", b"nextval", b"setval", b"currval", b"lastval"})
 _KNOWN: Final = _LOCKS | _UNLOCKS | _TRANSACTION_LOCKS | {_UNLOCK_ALL} | _OTHERS
 
-# What PostgreSQL reads as false, as far as anybody writes it.
+# What PostgreSQL reads as false and true, as far as anybody writes it.
 _FALSE: Final = frozenset({"false", "f", "no", "off", "0"})
+_TRUE: Final = frozenset({"true", "t", "yes", "on", "1"})
+
+
+# So many tokens of a call's arguments are looked at; calls may stand in calls, and each is read.
+_ARGUMENT_TOKENS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +87,11 @@ def _is_called(tokens: Sequence[Token], index: int) -> bool:
 
 def _arguments(tokens: Sequence[Token], index: int) -> tuple[tuple[tuple[Token, ...], ...], int]:
     """Return a call's arguments, and where it ends. `index`: behind the parenthesis."""
+    last = min(len(tokens), index + _ARGUMENT_TOKENS)
     arguments: list[tuple[Token, ...]] = []
     begin = index
     depth = 0
-    for at in range(index, len(tokens)):
+    for at in range(index, last):
         if tokens[at].kind is not TokenKind.SYMBOL:
             continue
         symbol = tokens[at].text
@@ -97,7 +103,7 @@ def _arguments(tokens: Sequence[Token], index: int) -> tuple[tuple[tuple[Token, 
                 return tuple(arguments), at + 1
         depth += symbol in (b"(", b"[")
         depth -= symbol in (b")", b"]")
-    return (*arguments, tuple(tokens[begin:])), len(tokens)
+    return (*arguments, tuple(tokens[begin:last])), last
 
 
 def _read_call(call: Call, journal: Journal) -> None:
@@ -129,7 +135,7 @@ def _read_set_config(call: Call, journal: Journal) -> None:
         journal.leave(
             ROLE if name in ("role", "session_authorization") else SET_CONFIG, name, value
         )
-    elif is_local and call.is_alone:
+    elif is_local in _TRUE and call.is_alone:
         journal.last_for_the_transaction(LOCAL_ALONE, name, value)
 
 

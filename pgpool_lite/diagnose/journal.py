@@ -7,8 +7,12 @@ statement does. What a rollback takes back is taken back here, and what a later 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pgpool_lite.diagnose.rules import Harm, Kind, Rule
+
+#: So much of a name or a value is kept.
+TEXT_LIMIT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +37,20 @@ class Cleared:
     #: "" means all of this kind.
     name: str
 
-    def takes_back(self, leak: Leak) -> bool:
-        """Say whether this is what `leak` had left."""
-        return (
-            leak.rule.harm is Harm.LEAVES
-            and leak.rule.kind is self.kind
-            and self.name in ("", leak.name)
-        )
-
 
 class Journal:
     """The effects of one text so far. Owned by one call of `effects_of`."""
 
-    __slots__ = ("_began", "_entries", "_local", "_provided", "_savepoints", "in_block", "offset")
+    __slots__ = (
+        "_began",
+        "_continues",
+        "_entries",
+        "_local",
+        "_provided",
+        "_savepoints",
+        "in_block",
+        "offset",
+    )
 
     def __init__(self, *, in_transaction: bool) -> None:
         """Begin a text; `in_transaction`: a transaction block is open in front of it."""
@@ -57,8 +62,10 @@ class Journal:
         # How many entries there were when the transaction began, and at each savepoint.
         self._began = 0
         self._savepoints: list[tuple[bytes, int]] = []
-        # What later statements of the text may rely on; None stands for anything, from before.
-        self._provided: set[tuple[Kind, str]] | None = None if in_transaction else set()
+        # What later statements of the text may rely on, by name and by kind only.
+        self._provided: set[tuple[Kind, str] | Kind] = set()
+        # Whether they may rely on what an open transaction did before this text: on anything.
+        self._continues = in_transaction
         # The last statement, if it is for its transaction only and no BEGIN is open.
         self._local: Leak | None = None
 
@@ -71,37 +78,40 @@ class Journal:
 
     def leave(self, rule: Rule, name: str = "", value: str = "") -> None:
         """Note that the statement leaves something on the server."""
-        self._entries.append(Leak(rule, name, value, self.offset))
+        self._break(rule, name, value)
         self.provide(rule.kind, name)
 
     def clear(self, kind: Kind, name: str = "") -> None:
         """Note that the statement takes something off the server; "" is all of a kind."""
-        self._entries.append(Cleared(kind, name))
+        self._entries.append(Cleared(kind, name[:TEXT_LIMIT]))
 
     def wipe(self, rule: Rule) -> None:
         """Note that the statement takes away more than it can know of."""
-        self._entries.append(Leak(rule, "", "", self.offset))
+        self._break(rule)
 
     def provide(self, kind: Kind, name: str = "") -> None:
         """Note what later statements of this text find on the server."""
-        if self._provided is not None:
-            self._provided.add((kind, name))
+        self._provided.update((kind, (kind, name)))
 
     def rely(self, rule: Rule, name: str, *, on: Kind) -> None:
         """Note that the statement needs what only an earlier one can have left.
 
         It breaks the rule unless this text provided it, or a transaction that was open before.
         """
-        if self._provided is None:
-            return
-        names = [provided for kind, provided in self._provided if kind is on]
-        if not (names and (not name or name in names or "" in names)):
-            self._entries.append(Leak(rule, name, "", self.offset))
+        found = (on, name) in self._provided or (on, "") in self._provided
+        if not (self._continues or found or (not name and on in self._provided)):
+            self._break(rule, name)
 
     def last_for_the_transaction(self, rule: Rule, name: str, value: str = "") -> None:
         """Note a statement that is in vain unless others follow in its transaction."""
         if not self.in_block:
-            self._local = Leak(rule, name, value, self.offset)
+            self._local = self._leak(rule, name, value)
+
+    def _break(self, rule: Rule, name: str = "", value: str = "") -> None:
+        self._entries.append(self._leak(rule, name, value))
+
+    def _leak(self, rule: Rule, name: str, value: str) -> Leak:
+        return Leak(rule, name[:TEXT_LIMIT], value[:TEXT_LIMIT], self.offset)
 
     # --- transactions ---
 
@@ -145,17 +155,24 @@ class Journal:
 
     def effects(self) -> tuple[list[Leak], list[Cleared]]:
         """Return what breaks a rule once the text has run, and what it cleared."""
-        leaks: list[Leak] = []
+        leaks: dict[int, Leak] = {}
         cleared: list[Cleared] = []
-        for entry in self._entries:
+        # Where in `leaks` it is that something can still be cleared, by kind and name.
+        standing: dict[Kind, dict[str, list[int]]] = {}
+        for index, entry in enumerate(self._entries):
             if isinstance(entry, Leak):
-                leaks.append(entry)
-                continue
-            leaks = _without(leaks, entry)
-            cleared.append(entry)
+                leaks[index] = entry
+                if entry.rule.harm is Harm.LEAVES:
+                    by_name = standing.setdefault(entry.rule.kind, {})
+                    by_name.setdefault(entry.name, []).append(index)
+            else:
+                cleared.append(entry)
+                for gone in _cleared_by(entry, standing):
+                    del leaks[gone]
+        found = list(leaks.values())
         if self._local is not None and not self.in_block:
-            leaks.append(self._local)
-        return leaks, cleared
+            found.append(self._local)
+        return found, cleared
 
 
 _SURVIVING = frozenset({Kind.ADVISORY_LOCK, Kind.PREPARED, Kind.SEQUENCE, Kind.LIBRARY})
@@ -168,11 +185,11 @@ def _survives_rollback(entry: Leak | Cleared) -> bool:
     return entry.kind in _SURVIVING
 
 
-def _without(leaks: list[Leak], cleared: Cleared) -> list[Leak]:
-    """Return the leaks that are left; one unlock takes one of several locks with one key."""
-    if cleared.kind is not Kind.ADVISORY_LOCK or not cleared.name:
-        return [each for each in leaks if not cleared.takes_back(each)]
-    for index in range(len(leaks) - 1, -1, -1):
-        if cleared.takes_back(leaks[index]):
-            return leaks[:index] + leaks[index + 1 :]
-    return leaks
+def _cleared_by(cleared: Cleared, standing: dict[Kind, dict[str, list[int]]]) -> list[int]:
+    """Take out of `standing` what is cleared; one unlock takes one of several locks of one key."""
+    by_name = standing.get(cleared.kind, {})
+    if not cleared.name:
+        return [index for indexes in standing.pop(cleared.kind, {}).values() for index in indexes]
+    if cleared.kind is Kind.ADVISORY_LOCK and by_name.get(cleared.name):
+        return [by_name[cleared.name].pop()]
+    return by_name.pop(cleared.name, [])

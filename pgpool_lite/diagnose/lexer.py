@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 #: So many bytes of a text are looked at: a statement tells what it is at its beginning.
 HEAD_LIMIT: Final = 65_536
@@ -29,9 +29,8 @@ class TokenKind(Enum):
     SYMBOL = "symbol"  # one byte of anything else
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One token, and where it stands in the text."""
+class Token(NamedTuple):
+    """One token, and where it stands in the text. A tuple, for there are many."""
 
     kind: TokenKind
     text: bytes
@@ -91,27 +90,27 @@ def tokens(sql: bytes) -> Iterator[Token]:
     pos = 0
     while found := _TOKEN.match(sql, pos):
         start, pos = found.span()
-        group, text = found.lastgroup, found[0]
-        if group == "word":
+        sort, text = found.lastgroup, found[0]
+        if sort == "word":
             yield Token(TokenKind.WORD, text.lower(), start, pos)
-        elif group == "symbol":
+        elif sort == "symbol":
             yield Token(TokenKind.SYMBOL, text, start, pos)
-        elif group == "comment":
+        elif sort == "comment":
             pos = _end_of_comment(sql, pos)
-        elif group == "string":
+        elif sort == "string":
             yield Token(TokenKind.STRING, _unquoted(text, b"'"), start, pos)
-        elif group == "name":
+        elif sort == "name":
             yield Token(TokenKind.NAME, _unquoted(text, b'"'), start, pos)
-        elif group == "escaped":
+        elif sort == "escaped":
             yield Token(TokenKind.STRING, _ESCAPE.sub(_unescape, text[2:-1]), start, pos)
-        elif group == "dollar":
+        elif sort == "dollar":
             end = sql.find(text, pos)
             body = sql[pos:] if end < 0 else sql[pos:end]
             pos = len(sql) if end < 0 else end + len(text)
             yield Token(TokenKind.STRING, body, start, pos)
-        elif group == "number":
+        elif sort == "number":
             yield Token(TokenKind.NUMBER, text, start, pos)
-        elif group == "parameter":
+        elif sort == "parameter":
             yield Token(TokenKind.PARAMETER, text, start, pos)
 
 

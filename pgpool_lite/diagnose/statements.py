@@ -32,12 +32,11 @@ Tokens = Sequence[Token]
 def read(statement: Statement, journal: Journal) -> None:
     """Write into the journal what a statement does."""
     tokens = statement.tokens
-    while tokens and tokens[0].is_symbol(b"("):
-        tokens = tokens[1:]
-    if tokens and tokens[0].kind is TokenKind.WORD:
-        reader = _READERS.get(tokens[0].text)
+    first = next((at for at, each in enumerate(tokens) if not each.is_symbol(b"(")), 0)
+    if tokens[first].kind is TokenKind.WORD:
+        reader = _READERS.get(tokens[first].text)
         if reader is not None:
-            reader(tokens, journal)
+            reader(tokens[first:], journal)
 
 
 # --- words and names ---
@@ -209,8 +208,9 @@ def _create(tokens: Tokens, journal: Journal) -> None:
         index += 3
     if (is_temporary or _word(tokens, index, b"pg_temp")) and not _is_dropped_on_commit(tokens):
         journal.leave(TEMP_TABLE, _name(tokens, index))
-    if is_table:
-        _query(tokens, journal)
+    query = next((at for at, each in enumerate(tokens) if each.is_word(b"as")), None)
+    if is_table and query is not None:
+        read_calls(tokens[query:], journal)
 
 
 def _is_dropped_on_commit(tokens: Tokens) -> bool:

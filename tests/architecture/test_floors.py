@@ -68,6 +68,17 @@ def test_the_console_knows_no_sockets_and_not_who_has_them() -> None:
     assert upward == []
 
 
+def test_the_rules_of_transaction_mode_know_nothing_else_of_the_pooler() -> None:
+    outward = [
+        _describe(each)
+        for each in OWN_IMPORTS
+        if _is_in(each.importer, "pgpool_lite.diagnose")
+        and not _is_in(each.imported, "pgpool_lite.diagnose", "pgpool_lite.errors")
+    ]
+
+    assert outward == []
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     assert (
         _cycle({(each.importer, each.imported) for each in OWN_IMPORTS if each.at_run_time}) == []
