@@ -1,4 +1,4 @@
-"""The command line: `pgpool-lite serve`, `dev`, `check`, `show`. Arguments and exit codes.
+"""The command line: `pgpool-lite serve`, `dev`, `check`, `show`, `lint`. Arguments and exit codes.
 
 Exit codes: 0 after a clean end, 1 when the configuration or the environment is wrong (one line on
 stderr says what), 2 for wrong arguments.
@@ -29,11 +29,13 @@ examples:
       what is wrong with that file, and what would run
   pgpool-lite show pools --json
       a table of a running pooler's console
+  pgpool-lite lint migrations/ app/
+      which statements break in transaction mode, in SQL files and programs
 
 A command line of PgBouncer's is one of ours: the word serve may be left out in front of it.
 """
 
-_COMMANDS = ("serve", "dev", "check", "show")
+_COMMANDS = ("serve", "dev", "check", "show", "lint")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_dev(commands)
     _add_check(commands)
     _add_show(commands)
+    _add_lint(commands)
     return parser
 
 
@@ -107,6 +110,36 @@ def _show(options: argparse.Namespace) -> int:
     from pgpool_lite.operate.show import run_show
 
     return run_show(options.what, options.url, as_json=options.json)
+
+
+# --- lint ---
+
+
+def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lint = commands.add_parser(
+        "lint",
+        help="find statements that break in transaction mode, in SQL files and programs",
+        description="Print what in the files leaves something on a server connection, or relies on"
+        " what was left. Programs are searched for string literals that look like SQL. Exit code 0:"
+        " nothing found; 1: something found; 2: wrong arguments.",
+    )
+    lint.add_argument("paths", nargs="+", metavar="FILE|DIR", help="- is standard input, as SQL")
+    lint.add_argument("--format", choices=("text", "json", "sarif"), default="text")
+    for option, text in (("--select", "only these rules"), ("--ignore", "not these rules")):
+        lint.add_argument(option, action="append", default=[], metavar="PL001,...", help=text)
+    lint.add_argument(
+        "-1",
+        "--single-transaction",
+        action="store_true",
+        help="each SQL file runs in one transaction, as with psql -1 and most migration tools",
+    )
+    lint.set_defaults(command=_lint)
+
+
+def _lint(options: argparse.Namespace) -> int:
+    from pgpool_lite.operate.lint import run_lint
+
+    return run_lint(options)
 
 
 # --- dev ---

@@ -1,8 +1,8 @@
 """What does an SQL text leave on its server connection? `effects_of`, behind a cheap `may_leak`.
 
 A pooler that keeps a ledger asks `may_leak` of every statement and `effects_of` of the few that it
-points out; `pgpool-lite lint` asks `effects_of` of whole files. What happens inside of functions,
-DO blocks and SQL that is put together at run time cannot be seen in a text.
+points out; `pgpool-lite lint` asks `leaks_in_script` of whole files. What happens inside of
+functions, DO blocks and SQL that is put together at run time cannot be seen in a text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from pgpool_lite.diagnose.lexer import HEAD_LIMIT, statements
 from pgpool_lite.diagnose.rules import Kind
 from pgpool_lite.diagnose.statements import read
 
-__all__ = ["FOLLOWED", "Cleared", "Leak", "effects_of", "is_followed", "may_leak"]
+__all__ = [
+    "FOLLOWED",
+    "Cleared",
+    "Leak",
+    "effects_of",
+    "is_followed",
+    "leaks_in_script",
+    "may_leak",
+]
 
 #: Settings that follow their client from server to server: PostgreSQL reports each change of them.
 #: Written as `Leak.name` has them; track_extra_parameters adds to these, IntervalStyle by default.
@@ -46,6 +54,26 @@ def effects_of(sql: bytes, *, in_transaction: bool) -> tuple[list[Leak], list[Cl
         journal.begin_statement(statement.start)
         read(statement, journal)
     return journal.effects()
+
+
+def leaks_in_script(sql: bytes, *, single_transaction: bool = False) -> list[Leak]:
+    """Return what breaks a rule in a file of statements, of any length.
+
+    They are taken as psql sends them: each outside of BEGIN and COMMIT is a transaction of its own,
+    so what it leaves is left whatever the next one clears. With `single_transaction` there is a
+    BEGIN in front of the first one.
+    """
+    leaks: list[Leak] = []
+    journal = Journal(in_transaction=False)
+    if single_transaction:
+        journal.begin()
+    for statement in statements(sql, len(sql)):
+        journal.begin_statement(statement.start)
+        read(statement, journal)
+        if not journal.in_block:
+            leaks += journal.effects()[0]
+            journal = Journal(in_transaction=False)
+    return leaks + journal.effects()[0]
 
 
 # An ordinary statement leaves nothing, unless by what is called in it. Told by its first word.

@@ -84,9 +84,9 @@ _COMMENT_EDGE = re.compile(rb"/\*|\*/")
 _ESCAPE = re.compile(rb"\\(.)|''", re.DOTALL)
 
 
-def tokens(sql: bytes) -> Iterator[Token]:
-    """Yield the tokens of the text's head, in order."""
-    sql = sql[:HEAD_LIMIT]
+def tokens(sql: bytes, limit: int = HEAD_LIMIT) -> Iterator[Token]:
+    """Yield the tokens of the text's first `limit` bytes, in order."""
+    sql = sql[:limit]
     pos = 0
     while found := _TOKEN.match(sql, pos):
         start, pos = found.span()
@@ -134,8 +134,8 @@ def _unescape(found: re.Match[bytes]) -> bytes:
     return found[1] or b"'"
 
 
-def statements(sql: bytes) -> Iterator[Statement]:
-    """Yield the statements of the text's head; empty ones are none.
+def statements(sql: bytes, limit: int = HEAD_LIMIT) -> Iterator[Statement]:
+    """Yield the statements of the text's first `limit` bytes; empty ones are none.
 
     A semicolon in parentheses (CREATE RULE) or in the BEGIN ATOMIC body of a function ends nothing,
     as in psql.
@@ -143,7 +143,7 @@ def statements(sql: bytes) -> Iterator[Statement]:
     gathered: list[Token] = []
     parentheses = 0
     bodies = 0
-    for token in tokens(sql):
+    for token in tokens(sql, limit):
         if token.is_symbol(b";") and parentheses == 0 and bodies == 0:
             if gathered:
                 yield Statement(tuple(gathered))
