@@ -54,9 +54,12 @@ def run_lint(options: Namespace) -> int:
     for line in REPORTS[options.format](findings):
         print(line)
     if options.format == "text":
-        count = f"{len(findings)} findings" if findings else "nothing found"
-        print(f"{count} in {len(files)} files", file=sys.stderr)
+        print(f"{_count(findings, 'finding')} in {_count(files, 'file')}", file=sys.stderr)
     return 1 if findings else 0
+
+
+def _count(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _chosen(select: Sequence[str], ignore: Sequence[str]) -> frozenset[str]:
@@ -132,7 +135,7 @@ def _leaks(path: Path, data: bytes, choice: _Choice) -> Iterator[tuple[int, Leak
     for text in sql_texts(data, language):
         # Nobody knows what the program did before, in this transaction or out of one.
         for leak in effects_of(text.sql, in_transaction=True)[0]:
-            yield text.start + leak.offset, leak
+            yield text.place(leak.offset), leak
 
 
 # In a comment of any language, in the line of a finding or the one above; or for the whole file.

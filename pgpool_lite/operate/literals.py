@@ -2,12 +2,14 @@
 
 A program is cut into comments, literals and all else by one pattern per language; no grammar is
 known. Literals that are only joined, as in `"CREATE TEMP TABLE t (a int) " "ON COMMIT DROP"`, are
-one text. Texts keep their places: what is not SQL between them is blanked, byte by byte.
+one text.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -15,10 +17,16 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """An SQL text in a file: its bytes, and where the first one stands."""
+    """An SQL text in a program, without quotes and escapes."""
 
     sql: bytes
-    start: int
+    #: Offsets in the text, each with that in the program; what follows moves along with it.
+    _places: tuple[tuple[int, int], ...]
+
+    def place(self, offset: int) -> int:
+        """Return where in the program a byte of the text stands."""
+        at, source = self._places[bisect_right(self._places, (offset, sys.maxsize)) - 1]
+        return source + offset - at
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,38 +131,39 @@ def sql_texts(source: bytes, language: Language) -> Iterator[Text]:
     literals = [found for found in language.pattern.finditer(source) if _has_text(found)]
     at = 0
     while at < len(literals):
-        start = _span(literals[at])[0]
-        parts = [_blanked(literals[at])]
-        while at + 1 < len(literals):
-            between = source[literals[at].end() : literals[at + 1].start()]
-            if not language.joint.fullmatch(between):
-                break
-            gap = source[_span(literals[at])[1] : _span(literals[at + 1])[0]]
-            parts += (re.sub(rb"[^\n]", b" ", gap), _blanked(literals[at + 1]))
-            at += 1
+        joined = [literals[at]]
         at += 1
-        sql = b"".join(parts)
-        if _LOOKS_LIKE_SQL.match(sql):
-            yield Text(sql, start)
+        while at < len(literals) and language.joint.fullmatch(
+            source, joined[-1].end(), literals[at].start()
+        ):
+            joined.append(literals[at])
+            at += 1
+        text = _text_of(joined)
+        if _LOOKS_LIKE_SQL.match(text.sql):
+            yield text
 
 
 def _has_text(found: re.Match[bytes]) -> bool:
     return found.lastgroup not in ("hash", "slashes")
 
 
-def _span(literal: re.Match[bytes]) -> tuple[int, int]:
-    """Return where the literal's text stands, without its quotes."""
-    return literal.span(literal.lastgroup or 0)
-
-
-# An escape is two bytes of source; the places of all others stay as they are.
 _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
-_BLANK_ESCAPES: Final = b"ntrbfv\r\n0"
+_ESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\n": b"", b"0": b" "}
 
 
-def _blanked(literal: re.Match[bytes]) -> bytes:
-    """Return a literal's text with its escapes blanked."""
-    text = literal[literal.lastgroup or 0]
-    if literal.lastgroup == "raw":  # a backslash is a backslash
-        return text
-    return _ESCAPE.sub(lambda found: b"  " if found[1] in _BLANK_ESCAPES else b" " + found[1], text)
+def _text_of(literals: list[re.Match[bytes]]) -> Text:
+    """Return what literals say together. In a raw one a backslash is a backslash."""
+    sql = bytearray()
+    places = []
+    for literal in literals:
+        group = literal.lastgroup or 0
+        start, text, pos = literal.start(group), literal[group], 0
+        for escape in () if group == "raw" else _ESCAPE.finditer(text):
+            places += [(len(sql), start + pos)]
+            sql += text[pos : escape.start()]
+            places += [(len(sql), start + escape.start())]
+            sql += _ESCAPED.get(escape[1], escape[1])
+            pos = escape.end()
+        places += [(len(sql), start + pos)]
+        sql += text[pos:]
+    return Text(bytes(sql), tuple(places))
