@@ -9,6 +9,7 @@ are all there. Nothing in this module knows about sockets, sessions or settings.
     ├── ClientError              the client is to blame, or must be told no
     │   ├── ClientProtocolError      it broke the wire protocol
     │   ├── LoginRejected            it may not come in
+    │   ├── ServerAtFault            PostgreSQL broke the protocol, and it lost its server
     │   ├── LimitReached             it came too late, or waited or worked too long
     │   └── AlreadyTold              PostgreSQL has said so already, or nothing can be said
     └── ServerError              PostgreSQL is to blame
@@ -86,6 +87,10 @@ class LoginRejected(ClientError):
 
 class LimitReached(ClientError):
     """A limit or a timeout ended a client's connection."""
+
+
+class ServerAtFault(ClientError):
+    """A client is closed because its server broke the wire protocol; it is told the same."""
 
 
 class AlreadyTold(ClientError):

@@ -30,6 +30,7 @@ from pgpool_lite.config.values import (
     SECONDS,
     SQL_PREPARED_STATEMENTS,
     SSL_MODE,
+    SWITCH,
     TEXT,
     AuthType,
     PoolMode,
@@ -311,6 +312,12 @@ class Settings:
         NAMES,
         changeable=False,
         doc="Parameters kept per client on top of the usual ones.",
+    )
+    teaching: bool = setting(
+        True,
+        SWITCH,
+        doc="Whether errors say what happened and what to change, in DETAIL and HINT; not one of"
+        " PgBouncer's settings.",
     )
     transaction_timeout: float = setting(
         0.0, SECONDS, doc="Seconds a transaction may take; 0 for ever."

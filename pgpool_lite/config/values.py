@@ -154,6 +154,15 @@ def _read_flag(text: str) -> bool:
     return number != 0
 
 
+def _read_switch(text: str) -> bool:
+    if text.lower() in ("on", "off"):
+        return text.lower() == "on"
+    number = _read_number(text)
+    if number is None:
+        raise ValueError(f"expected on or off, not {text!r}")
+    return number != 0
+
+
 def _read_seconds(text: str) -> float:
     value = float(text) if _SECONDS.fullmatch(text) else -1.0
     # 1e400 matches, and is infinite.
@@ -224,6 +233,7 @@ ADDRESS: Kind[str] = Kind(_read_address)
 FLAG: Kind[bool] = Kind(_read_flag, lambda value: "1" if value else "0")
 # PgBouncer shows times with C's %g, so 1000000 s is 1e+06.
 SECONDS: Kind[float] = Kind(_read_seconds, lambda value: f"{value:g}")
+SWITCH: Kind[bool] = Kind(_read_switch, lambda value: "on" if value else "off")
 NAMES: Kind[tuple[str, ...]] = Kind(_read_names, ", ".join)
 AUTH_TYPE: Kind[AuthType] = Kind(_read_auth_type)
 AUTH_DBNAME: Kind[str] = Kind(_read_auth_dbname)

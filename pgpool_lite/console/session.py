@@ -35,6 +35,7 @@ from pgpool_lite.console.values import (
 )
 from pgpool_lite.errors import FEATURE_NOT_SUPPORTED, ClientProtocolError
 from pgpool_lite.pool.stats import Counters
+from pgpool_lite.pool.teaching import Scene, explain
 from pgpool_lite.wire import backend, codes
 from pgpool_lite.wire.backend import Column
 from pgpool_lite.wire.frontend import CancelKey, decode_query, encode
@@ -214,7 +215,8 @@ class ConsoleSession:
 
     def _refuse(self, error: CommandError) -> bytes:
         self._on_refusal(error)
-        response = backend.error_response(error, severity="ERROR")
+        settings = self._make_request().view.registry.config.settings
+        response = backend.error_response(explain(error, Scene(settings)), severity="ERROR")
         if self._is_extended:
             self._is_skipping = True
             return response

@@ -364,15 +364,24 @@ class Doorkeeper:
             database is not self._registry.console
             and census.everybody.client_count >= settings.max_client_conn
         ):
-            raise LimitReached("no more connections allowed (max_client_conn)")
+            raise LimitReached(
+                "no more connections allowed (max_client_conn)",
+                detail=f"All {settings.max_client_conn} clients that may be connected are.",
+            )
         limit = database.settings.max_db_client_connections or settings.max_db_client_connections
         if 0 < limit <= database.headcount.client_count:
-            raise LimitReached("client connections exceeded (max_db_client_connections)")
+            raise LimitReached(
+                "client connections exceeded (max_db_client_connections)",
+                detail=f"Database {database.name} may have {limit} clients, and has them.",
+            )
         limit = (special.max_user_client_connections if special else None) or (
             settings.max_user_client_connections
         )
         if 0 < limit <= census.clients_of(user):
-            raise LimitReached("client connections exceeded (max_user_client_connections)")
+            raise LimitReached(
+                "client connections exceeded (max_user_client_connections)",
+                detail=f"This user may have {limit} clients, and has them.",
+            )
 
 
 def _may_be(names: tuple[str, ...], user: str, rule: HbaRule | None) -> bool:

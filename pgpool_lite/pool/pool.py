@@ -96,7 +96,7 @@ class Pool(Roster):
 
     def set_rules(self, rules: PoolRules) -> None:
         """Follow new rules from now on, after a RELOAD."""
-        if rules.statements != self.rules.statements:
+        if (rules.statements, rules.names_pass) != (self.rules.statements, self.rules.names_pass):
             self.lagging = [*self.clients[_CLIENT_ACTIVE], *self._waiting]
         self.rules = rules
         self.look_out()

@@ -69,6 +69,8 @@ class PoolRules:
     has_forced_user: bool = False
     #: An obsolete server is closed between two transactions of a session already.
     closes_fast: bool = False
+    #: Errors say what is behind them (teaching).
+    teaches: bool = True
 
     @property
     def checks_every_use(self) -> bool:
@@ -77,8 +79,8 @@ class PoolRules:
 
     @property
     def names_pass(self) -> bool:
-        """Names of statements pass as they are although servers are shared."""
-        return self.statements is None and self.mode is not PoolMode.SESSION
+        """Names pass although servers are shared, and errors about them are explained."""
+        return self.teaches and self.statements is None and self.mode is not PoolMode.SESSION
 
 
 def resolve(
@@ -132,6 +134,7 @@ def resolve(
         ),
         has_forced_user=database.user is not None,
         closes_fast=settings.server_fast_close,
+        teaches=settings.teaching,
     )
 
 
@@ -167,6 +170,7 @@ def _statement_rules(
         is PreparedStatementErrors.POSTGRES,
         tracks_sql=_first(database.sql_prepared_statements, settings.sql_prepared_statements)
         is SqlPreparedStatements.TRACK,
+        teaches=settings.teaching,
     )
 
 

@@ -105,8 +105,23 @@ def reject_unreported(tracked: TrackedParameters, wishes: Values, welcome: Value
         )
 
 
+#: Who sends a parameter, and how it is left out; by name.
+_SENDERS: Final = {
+    "extra_float_digits": "JDBC and ODBC drivers send it, and lose nothing when it is dropped.",
+    "search_path": "Prisma's ?schema=, Django's OPTIONS and -c search_path send it; name the schema"
+    " in the models instead (schema=, db_table, @@schema).",
+    "statement_timeout": "pg, postgres.js and Django's OPTIONS send it where they are told to; SET"
+    " LOCAL statement_timeout in each transaction works.",
+    "idle_in_transaction_session_timeout": "pg sends it where it is told to;"
+    " idle_transaction_timeout of the pooler does the same.",
+    "lock_timeout": "SET LOCAL lock_timeout in each transaction works.",
+    "jit": "With asyncpg it is one of server_settings; leave it out there.",
+}
+
+
 def _hint(name: str) -> str:
+    sender = f" {_SENDERS[name]}" if name in _SENDERS else ""
     return (
-        "A pooled server connection cannot take it over from each client. Set it with ALTER ROLE "
-        f"or ALTER DATABASE, or add {name} to ignore_startup_parameters to have it dropped."
+        f"Set it with ALTER ROLE or ALTER DATABASE, or add {name} to ignore_startup_parameters to"
+        f" have it dropped.{sender}"
     )

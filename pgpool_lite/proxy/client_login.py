@@ -26,6 +26,7 @@ from pgpool_lite.errors import (
 from pgpool_lite.pool.admission import Admission, Origin, Question
 from pgpool_lite.pool.peering import mark
 from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.teaching import Scene, explain
 from pgpool_lite.pool.wishes import reject_unreported
 from pgpool_lite.proxy.dispatcher import cached_failure
 from pgpool_lite.proxy.guarded import client_connection_class
@@ -352,7 +353,8 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
 
         The log is written first: who reads it after the client has heard finds the reason there.
         """
-        log, name = self._runtime.log, self._name()
+        runtime, log, name = self._runtime, self._runtime.log, self._name()
+        told = explain(error, Scene(runtime.settings, self._pool, self._session, runtime.clock()))
         if error.remark:
             log.stranger(name).error("%s", error.remark)
         self._leave(error.message)
@@ -360,7 +362,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
             log.stranger_said_no(name, error)
             self._send_answer()
             if not isinstance(error, AlreadyTold):
-                self._transport.write(backend.error_response(error))
+                self._transport.write(backend.error_response(told))
         self._transport.close()
 
     def login_timed_out(self) -> None:

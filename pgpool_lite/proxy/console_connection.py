@@ -23,6 +23,7 @@ from pgpool_lite.errors import ClientError
 from pgpool_lite.pool.admission import Admission
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.pool.stats import Counters
+from pgpool_lite.pool.teaching import Scene, explain
 from pgpool_lite.proxy.chorus import Chorus
 from pgpool_lite.proxy.logs import LOGGER
 from pgpool_lite.proxy.sockets import own_address, peer_address, tls_name
@@ -180,7 +181,8 @@ class ConsoleConnection(asyncio.Protocol):
     def refuse(self, error: ClientError) -> None:
         """Tell the client why it is closed, and close it."""
         if not self._transport.is_closing():
-            self._transport.write(error_response(error))
+            told = explain(error, Scene(self._runtime.settings))
+            self._transport.write(error_response(told))
             self._note_refusal(error)
         self._leave(error.message)
 

@@ -16,10 +16,13 @@ from pgpool_lite.errors import (
     ClientError,
     LimitReached,
     LoginRejected,
+    ServerAtFault,
     ServerError,
+    ServerProtocolError,
     ServerRefusedLogin,
 )
 from pgpool_lite.pool import maintenance, opening
+from pgpool_lite.pool.failures import hint_for_failure
 from pgpool_lite.pool.maintenance import (
     CloseClient,
     CloseServer,
@@ -29,6 +32,7 @@ from pgpool_lite.pool.maintenance import (
 from pgpool_lite.pool.opening import Evict
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
+from pgpool_lite.pool.teaching import NO_SERVER_YET, Scene, explain
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.lingering import Lingering
 from pgpool_lite.proxy.logs import ConnectionLog
@@ -43,7 +47,6 @@ if TYPE_CHECKING:
     from pgpool_lite.proxy.secret_lookup import SecretLookup
 
 _IDLE = ServerState.IDLE
-_QUEUED_NOTICE = "No server connection available in postgres backend, client being queued"
 
 
 class Dispatcher:
@@ -191,9 +194,7 @@ class Dispatcher:
         pool.login_failed(server, error.message, is_refusal=is_refusal)
         server.connection.close()
         if is_refusal and not pool.has_lasting_server:
-            refusal = LoginRejected(
-                error.message, sqlstate=error.sqlstate, detail=error.detail, hint=error.hint
-            )
+            refusal = _passed_on(error, pool)
             waiting = (ClientState.WAITING, ClientState.LOGIN)
             for client in [client for state in waiting for client in pool.clients[state]]:
                 client.connection.refuse(refusal)
@@ -229,8 +230,21 @@ class Dispatcher:
         self.log.client_said_no(connection.session, connection.pool, error)
         server = connection.session.server
         may_speak = not (isinstance(error, AlreadyTold) or (server and server.is_mid_answer()))
-        farewell = error_response(error) if may_speak else b""
+        farewell = b""
+        if may_speak:
+            farewell = error_response(explain(error, self._scene(connection)))
         self.client_left(connection, error.message, farewell)
+
+    def _notify(self, client: ClientSession, pool: Pool) -> None:
+        """Tell a client that it is queued, and behind whom."""
+        scene = Scene(self.registry.config.settings, pool, client, self.clock())
+        notice = explain(LimitReached(NO_SERVER_YET), scene)
+        client.connection.relay(notice_response(notice.message, notice.detail, notice.hint))
+
+    def _scene(self, connection: ClientConnection) -> Scene:
+        """Return where an error is sent, for whoever explains it."""
+        settings = self.registry.config.settings
+        return Scene(settings, connection.pool, connection.session, self.clock())
 
     def client_left(self, connection: ClientConnection, reason: str, farewell: bytes = b"") -> None:
         """Forget a client; what it leaves behind on its server decides about the server.
@@ -286,11 +300,8 @@ class Dispatcher:
             self.log.server(server, pool).warning("%s: %s", error.message, error.detail)
         self._close_socket(server, pool, error.message, client)
         if client is not None:
-            is_told = server.has_said_fatal or server.is_mid_answer()
-            kind = AlreadyTold if is_told else ClientError
-            client.connection.refuse(
-                kind(error.message, sqlstate=error.sqlstate, detail=error.detail)
-            )
+            told = {"sqlstate": error.sqlstate, "detail": error.detail, "hint": error.hint}
+            client.connection.refuse(_kind_for(server, error)(error.message, **told))
         self._room_is_made(pool)
 
     def _close_socket(
@@ -324,7 +335,7 @@ class Dispatcher:
             elif isinstance(action, CloseClient):
                 action.client.connection.refuse(action.error)
             elif isinstance(action, NotifyClient):
-                action.client.connection.relay(notice_response(_QUEUED_NOTICE))
+                self._notify(action.client, pool)
             elif isinstance(action, DropCancel):
                 self.log.cancel_given_up(pool, self.clock() - action.request.requested_at)
                 action.request.end(self.clock())
@@ -347,6 +358,24 @@ class Dispatcher:
             if server is None:
                 return
             self.follow_up(server, pool, pool.reuse(server, self.clock()))
+
+
+def _passed_on(error: ServerError, pool: Pool) -> LoginRejected:
+    """Return PostgreSQL's refusal of our login, for a client: its words, and whom it said no to."""
+    whom = f"PostgreSQL said so to the pooler's login for {pool.database.name}/{pool.user}."
+    return LoginRejected(
+        error.message,
+        sqlstate=error.sqlstate,
+        detail=f"{error.detail} {whom}".strip(),
+        hint=error.hint or hint_for_failure(error.message),
+    )
+
+
+def _kind_for(server: ServerSession, error: ServerError) -> type[ClientError]:
+    """Return as what a client is told why it has lost its server."""
+    if server.has_said_fatal or server.is_mid_answer():
+        return AlreadyTold
+    return ServerAtFault if isinstance(error, ServerProtocolError) else ClientError
 
 
 def cached_failure(pool: Pool) -> LimitReached:

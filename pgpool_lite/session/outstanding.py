@@ -66,6 +66,7 @@ class Outstanding:
         "entries",
         "is_plain",
         "new_undo",
+        "teaches",
     )
 
     def __init__(self, session: ClientSession) -> None:
@@ -85,6 +86,8 @@ class Outstanding:
         self.new_undo: list[tuple[Undo, Sequence[Thing]]] = []
         #: Nothing is swallowed, made up or to be undone: its Sync can stand for all of it.
         self.is_plain = True
+        #: Errors have DETAIL and HINT (teaching).
+        self.teaches = True
 
     # --- on the way to the server ---
 
@@ -209,6 +212,8 @@ class Outstanding:
         better = None
         if HAS_ERROR[owed[0]]:
             error = self._errors[0]
+            if not self.teaches:
+                error = PgPoolLiteError(error.message, sqlstate=error.sqlstate)
             if owed[0] == REFUSED or b"\0C" + error.sqlstate.encode() in message:
                 better = backend.error_response(error, severity="ERROR")
             else:

@@ -37,6 +37,8 @@ class StatementRules:
     answers_like_postgres: bool = False
     #: DEALLOCATE in SQL finds what was prepared by the protocol (sql_prepared_statements = track).
     tracks_sql: bool = False
+    #: Refusals have DETAIL and HINT (teaching).
+    teaches: bool = True
 
 
 def of_parse(

@@ -92,6 +92,7 @@ class Rewriter:
         self._session = session
         self._registry = registry
         self._outstanding = Outstanding(session)
+        self._outstanding.teaches = rules.teaches
         self._renaming = Renaming(session, self._outstanding, registry, rules, counters)
         #: What the client has prepared.
         self.book = self._renaming.book
@@ -107,6 +108,12 @@ class Rewriter:
     def follow(self, rules: StatementRules) -> None:
         """Go by other rules from now on: a reload."""
         self._renaming.rules = rules
+        self._outstanding.teaches = rules.teaches
+
+    @property
+    def teaches(self) -> bool:
+        """Errors are explained to this client."""
+        return self._outstanding.teaches
 
     # --- before a server is there ---
 

@@ -356,7 +356,7 @@ class ServerSession(OwnQueries):
             self.copying = copying.NOT
         elif is_in_segment:
             client.fail_segment()
-        if rewriter is not None and better is None:
+        if rewriter is not None and better is None and rewriter.teaches:
             better = explain_deallocate(message, rewriter.book)
         if client.names_pass:
             better = explain_passed(message, self.id, self.cancel_key.pid)

@@ -135,6 +135,7 @@ OUR_OWN = {
     "prepared_statement_errors",
     "prepared_statements",
     "sql_prepared_statements",
+    "teaching",
     "workers",
 }
 

@@ -167,3 +167,14 @@ def test_a_choice_is_written_in_any_case(key: str) -> None:
 
 def test_every_setting_is_in_one_of_the_tables() -> None:
     assert len(WHOLE) + len(TIMES) + len(TEXTS) + len(CHOICES) + len(NAMES) == len(TABLE)
+
+
+@pytest.mark.parametrize("text", ["on", "ON", "1", "2"])
+def test_a_switch_of_ours_is_on(text: str) -> None:
+    assert shown("teaching", text) == "on"
+
+
+def test_a_switch_of_ours_is_off_or_refused() -> None:
+    assert [shown("teaching", text) for text in ("off", "Off", "0", "", "yes")] == [
+        *("off", "off", "off", None, None)
+    ]

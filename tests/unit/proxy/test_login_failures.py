@@ -10,9 +10,10 @@ from pgpool_lite.errors import ServerError, ServerLoginFailed, ServerRefusedLogi
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState
+from pgpool_lite.wire.backend import ServerMessage, decode_error
 from tests.unit.pairs import make_client
 from tests.unit.world import FakeTransport, World, state_of, transport_of
-from tests.wire_messages import ErrorResponse, Query, Terminate
+from tests.wire_messages import Query, Terminate
 
 QUERY = Query("SELECT 1")
 WRONG = 'password authentication failed for user "alice"'
@@ -22,6 +23,12 @@ def fail(world: World, error: ServerError) -> None:
     """Let the oldest login that is under way fail."""
     connection = world.logging_in.pop(0)
     world.dispatcher.login_failed(connection.session, connection.pool, error)
+
+
+def error_of(data: bytes) -> ServerMessage:
+    """Return what the ErrorResponse says that `data` is."""
+    assert data[0] == ord("E")
+    return decode_error(data[5:])
 
 
 def refusal() -> ServerRefusedLogin:
@@ -38,8 +45,10 @@ def test_what_postgresql_said_is_told_to_all_who_wait_at_once() -> None:
 
     fail(world, refusal())
 
-    told = ErrorResponse(WRONG, severity="FATAL", sqlstate="28P01")
-    assert [transport_of(client).take() for client in clients] == [told] * 3
+    told = [error_of(transport_of(client).take()) for client in clients]
+    assert [(each.sqlstate, each.message) for each in told] == [("28P01", WRONG)] * 3
+    assert "the pooler's login for app/alice" in told[0].detail
+    assert "auth_file" in told[0].hint
     assert [state_of(client) for client in clients] == ["CLOSED"] * 3
 
 
