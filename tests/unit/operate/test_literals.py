@@ -139,7 +139,7 @@ def test_a_raw_literal_of_go_knows_no_escapes() -> None:
     assert text.sql == rb"SELECT '\n'"
 
 
-@pytest.mark.parametrize("language", set(LANGUAGES.values()), ids=lambda each: str(id(each)))
+@pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
 @pytest.mark.parametrize("source", [b"'", b'"""', b"`x", b"/*", b"<<~SQL\nx", b"\\", b"\xff'\xff'"])
 def test_a_program_that_is_cut_off_has_no_texts(language: Language, source: bytes) -> None:
     assert list(sql_texts(source, language)) == []
