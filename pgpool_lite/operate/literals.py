@@ -156,9 +156,9 @@ def _text_of(literals: list[re.Match[bytes]]) -> Text:
     sql = bytearray()
     places = []
     for literal in literals:
-        group = literal.lastgroup or 0
-        start, text, pos = literal.start(group), literal[group], 0
-        for escape in () if group == "raw" else _ESCAPE.finditer(text):
+        kind = literal.lastgroup or 0
+        start, text, pos = literal.start(kind), literal[kind], 0
+        for escape in () if kind == "raw" else _ESCAPE.finditer(text):
             places += [(len(sql), start + pos)]
             sql += text[pos : escape.start()]
             places += [(len(sql), start + escape.start())]

@@ -65,8 +65,7 @@ class ClientConnection(asyncio.Protocol):
         self._dispatcher = dispatcher
         self._clock: Callable[[], float] = dispatcher.clock
         self._counters = pool.counters
-        #: Bytes for a server that the client does not have yet, or that must first accept its
-        #: session parameters.
+        #: Bytes for a server that is still to come, or still to accept the session parameters.
         self._held = b""
         #: Reads that came meanwhile and that only the rewriter may look at, with a server at hand.
         self._raw = b""
