@@ -141,8 +141,10 @@ class Pool(Roster):
     def _apply_rules(self, server: ServerSession) -> None:
         if server.dedication is not None:
             server.retires_at = float("-inf")  # so that every release is looked at with care
+            server.keeps_client = True
             return
         server.forbids_blocks = self.rules.mode is PoolMode.STATEMENT
+        server.keeps_client = self.rules.mode is _SESSION
         server.retires_at = server.connected_at + self.rules.server_lifetime_s
 
     # --- the hot pair ---

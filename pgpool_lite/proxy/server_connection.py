@@ -98,6 +98,9 @@ class ServerConnection(asyncio.Protocol):
         if data:
             self._counters.bytes_sent += len(data)
             client.connection.relay(data)
+        if session.has_said_fatal:  # nothing may follow, and nobody need wait for the end
+            self._dispatcher.lose_server(self, ServerError(session.close_reason))
+            return
         if verdict & OWN_DONE:
             client.connection.send_held(session)
             if session.client is not client:

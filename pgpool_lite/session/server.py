@@ -81,6 +81,7 @@ class ServerSession(OwnQueries):
         "has_said_fatal",
         "id",
         "is_at_answer",
+        "keeps_client",
         "released_at",
         "requested_at",
         "retires_at",
@@ -115,6 +116,7 @@ class ServerSession(OwnQueries):
         self.copying = copying.NOT
         self.has_begun = False  # in doubt: something of the answer to the oldest request has come
         self.forbids_blocks = False  # statement pooling: a transaction block ends the pairing
+        self.keeps_client = False  # session pooling, replication: what is said unasked is for it
         #: Why this server must not be used again once it is free; "" while it may.
         self.close_reason = ""
         self.statements = statements
@@ -331,6 +333,9 @@ class ServerSession(OwnQueries):
         """Take an ErrorResponse; return a better one, if there is."""
         rewriter, owed = client.rewriter, client.owed
         better = None
+        if not (owed or client.unsynced or self.keeps_client) and self.status == STATUS_IDLE:
+            self.close_reason = "server closes the connection"
+            return b""  # it stands behind the last answer: the client is rid of this server
         self.has_said_fatal = interest.FATAL in message
         if self.has_said_fatal:
             self.close_reason = "server closes the connection"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
+from pgpool_lite.config import PoolMode
 from pgpool_lite.errors import LimitReached
 from pgpool_lite.proxy.lingering import LINGER_LIMIT_S
 from pgpool_lite.session.refusals import StatementRules
 from tests.unit.world import World, state_of, transport_of
 from tests.wire_messages import (
+    CloseStatement,
     CommandComplete,
     DataRow,
+    ErrorResponse,
     Flush,
     Parse,
     Query,
@@ -113,6 +118,58 @@ def test_a_server_that_waits_for_nothing_is_told_goodbye() -> None:
     client.connection_lost(None)
 
     assert transport_of(server).written == LARGE_QUERY + Terminate()
+
+
+# --- an error that nobody asked for ---
+
+ANSWER = DataRow("1") + CommandComplete("SELECT 1") + ReadyForQuery()
+BYE = ErrorResponse("terminating connection", severity="FATAL", sqlstate="57P01")
+
+
+@pytest.mark.parametrize("size", [len(ANSWER + BYE), len(ANSWER + BYE) - 5, len(ANSWER) + 5])
+def test_the_last_words_behind_an_answer_are_for_nobody(size: int) -> None:
+    """Story: a server was ended when its query was answered, and its last words came in the same
+    read as the answer. The client was given both, took its connection for lost, and yet could have
+    gone on: nothing of it was in flight.
+    """
+    world = World(pool_size=1)
+    client, server = world.add_client(), world.add_server()
+    client.data_received(Query("SELECT 1"))
+
+    said = ANSWER + BYE
+    server.data_received(said[:size])
+    if said[size:]:
+        server.data_received(said[size:])
+
+    assert transport_of(client).written == ANSWER
+    assert (state_of(client), state_of(server)) == ("ACTIVE", "CLOSED")
+
+
+def test_in_session_pooling_they_are_for_the_client_that_has_the_server() -> None:
+    world = World(PoolMode.SESSION)
+    client, server = world.add_client(), world.add_server()
+    client.data_received(Query("SELECT 1"))
+
+    server.data_received(ANSWER + BYE)
+    server.connection_lost(None)
+
+    assert transport_of(client).written == ANSWER + BYE
+    assert state_of(client) == "CLOSED"
+
+
+def test_nothing_follows_the_last_words() -> None:
+    """Story: a segment waited for the answers before it, for it named what these might change. The
+    server's last words came in their place, and behind them the CloseComplete that we make up.
+    """
+    world = World(statements=StatementRules(limit=10))
+    client, server = world.add_client(rewrites=True), world.add_server()
+    client.data_received(Parse("SELECT 1", "a") + Sync() + CloseStatement("a") + Sync())
+
+    server.data_received(message("1") + ReadyForQuery() + BYE)
+
+    assert transport_of(client).written == message("1") + ReadyForQuery() + BYE
+    assert transport_of(client).is_closing()
+    assert transport_of(server).is_closing()
 
 
 # --- sockets that nobody reads at the other end ---
