@@ -27,6 +27,8 @@ LIMITS: Final = (
     "max_client_conn",
     "max_db_connections",
     "max_db_client_connections",
+    "max_pending_logins",
+    "max_pending_logins_per_address",
     "max_user_connections",
     "max_user_client_connections",
 )

@@ -174,6 +174,15 @@ class Settings:
     max_packet_size: int = setting(
         2147483647, count(0, MAX_UNSIGNED), doc="Bytes one message may have."
     )
+    max_pending_logins: int = setting(
+        0,
+        count(),
+        doc="Clients by network that may be logging in at a time, the oldest gives way; 0 for any"
+        " number; not one of PgBouncer's settings.",
+    )
+    max_pending_logins_per_address: int = setting(
+        0, count(), doc="The same for one address; not one of PgBouncer's settings."
+    )
     max_prepared_statements: int = setting(
         200, count(), doc="Named prepared statements kept on one server; 0 switches them off."
     )

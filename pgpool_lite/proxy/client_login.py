@@ -233,6 +233,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
     def _authenticated(self) -> None:
         admission = self._admission
         assert admission is not None
+        self._runtime.doorway.proved(self)
         self._runtime.doorkeeper.remember_proof(admission, self._login.scram_client_key)
         registry = self._runtime.registry
         try:

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from pgpool_lite.config import Settings
 from pgpool_lite.errors import ClientError, ConfigError, LimitReached
+from pgpool_lite.pool.arrivals import Arrivals
 from pgpool_lite.proxy.logs import LOGGER
-from pgpool_lite.proxy.sockets import defer_accept, tune
+from pgpool_lite.proxy.sockets import defer_accept, is_unix, tune
 
 if TYPE_CHECKING:
     from pgpool_lite.proxy.client_login import ClientLoginConnection
@@ -41,6 +42,8 @@ class Doorway:
         #: Our Unix socket's file, and its number: another process may have put its own there.
         self._socket_file: tuple[Path, int] | None = None
         self._arriving: dict[ClientLoginConnection, float] = {}
+        #: Of these, who came by network and has proved nothing yet.
+        self._unproven: Arrivals[ClientLoginConnection] = Arrivals()
         self._descriptor_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._was_full = False
         #: Where TCP clients reach us: host and port of the first listening socket.
@@ -184,15 +187,33 @@ class Doorway:
             )
         self._was_full = is_full
         if not is_full:
+            self._make_room(client, transport, settings)
             return None
         return LimitReached(
             "no more connections allowed (file descriptors)",
             hint="Raise the limit of open files (ulimit -n) for the pooler.",
         )
 
+    def _make_room(
+        self, client: ClientLoginConnection, transport: asyncio.Transport, settings: Settings
+    ) -> None:
+        """Have the oldest login give way if there are too many."""
+        limit, address_limit = settings.max_pending_logins, settings.max_pending_logins_per_address
+        if not (limit or address_limit) or is_unix(transport):
+            return
+        found = self._unproven.add(client, client.address[0], limit, address_limit)
+        if found is not None:
+            oldest, setting = found
+            oldest.refuse(LimitReached(f"too many logins at a time ({setting})"))
+
+    def proved(self, client: ClientLoginConnection) -> None:
+        """Note that a connection has proved who it is; a server may be all that it waits for."""
+        self._unproven.remove(client)
+
     def leave(self, client: ClientLoginConnection) -> None:
         """Forget a connection that has logged in or gone."""
         self._arriving.pop(client, None)
+        self._unproven.remove(client)
 
     def sweep(self, login_timeout_s: float) -> None:
         """Close connections that take too long to log in; they stand here in order of arrival."""

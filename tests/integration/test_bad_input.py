@@ -128,6 +128,34 @@ async def test_a_client_that_never_says_anything_is_closed(
     await assert_unharmed(pooler, bystander)
 
 
+async def test_who_knocks_and_waits_gives_way_to_newcomers(
+    make_pooler: MakePooler, connect: Connect, open_client: OpenClient
+) -> None:
+    pooler = await make_pooler(pool_size=1, max_pending_logins_per_address=2)
+    idlers = [await open_client(pooler) for _ in range(2)]
+    for idler in idlers:
+        await idler.send(LOGIN[:-5])  # before that the kernel keeps them waiting
+
+    client = await connect(pooler)
+
+    told = "E FATAL 08P01 too many logins at a time (max_pending_logins_per_address)"
+    assert told in await idlers[0].until_closed()
+    assert await client.query("SELECT 1") == SELECT_1
+    await assert_unharmed(pooler, client)
+    idlers[1].end_input()
+
+
+async def test_who_has_logged_in_counts_no_more_among_those_who_are_logging_in(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    pooler = await make_pooler(pool_size=1, max_pending_logins=1)
+
+    clients = [await connect(pooler) for _ in range(4)]
+
+    for client in clients:
+        assert await client.query("SELECT 1") == SELECT_1
+
+
 async def test_a_client_that_leaves_before_it_says_anything_harms_nobody(
     pooler: Pooler, bystander: WireClient, open_client: OpenClient
 ) -> None:

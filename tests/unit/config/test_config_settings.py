@@ -132,6 +132,8 @@ PGBOUNCER = [tuple(line.split("|")) for line in SHOW_CONFIG.splitlines()]
 # Settings PgBouncer does not have.
 OUR_OWN = {
     "health_listen",
+    "max_pending_logins",
+    "max_pending_logins_per_address",
     "prepared_statement_errors",
     "prepared_statements",
     "sql_prepared_statements",
