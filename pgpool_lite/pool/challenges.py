@@ -47,15 +47,24 @@ class Challenges:
         if method is HbaMethod.MD5 and kind is SecretKind.SCRAM_SHA_256:
             method = HbaMethod.SCRAM_SHA_256
         if method is HbaMethod.SCRAM_SHA_256:
-            scram_secret = self._scram_secret(user, secret, iterations)
+            scram_secret = self._scram_secret(user, secret, usual, iterations)
             return Challenge(Method.SCRAM, user, scram_secret=scram_secret)
         asked = Method.MD5 if method is HbaMethod.MD5 else Method.CLEARTEXT
         if secret:
             return Challenge(asked, user, secret)
         return Challenge(asked, user, self._mock_secret(kind, user, iterations), is_mock=True)
 
-    def _scram_secret(self, user: str, secret: str | None, iterations: int) -> ScramSecret:
-        kind = classify_secret(secret) if secret else None
+    def _scram_secret(
+        self, user: str, secret: str | None, usual: SecretKind, iterations: int
+    ) -> ScramSecret:
+        """Return what the proof of a user is checked against.
+
+        Deriving a secret takes a millisecond the first time. Where the users of the file have plain
+        passwords, those who do not exist get one too, or that millisecond would tell them apart.
+        """
+        if not secret and usual is SecretKind.PLAIN:
+            secret = self._mock_secret(usual, user, iterations)
+        kind = classify_secret(secret) if secret else usual
         if secret and kind is SecretKind.SCRAM_SHA_256:
             return ScramSecret.parse(secret)
         if not secret or kind is SecretKind.MD5:
@@ -64,7 +73,7 @@ class Challenges:
         derived = self._derived.get(key)
         if derived is None:
             if len(self._derived) >= MAX_DERIVED:
-                self._derived.clear()  # an auth_query that answers for any name
+                self._derived.clear()  # strangers make up names, as an auth_query may
             salt = derive_salt(user, _PROCESS_KEY)
             derived = self._derived[key] = ScramSecret.from_password(secret, salt, iterations)
         return derived

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Callable
+
 import pytest
 
 from pgpool_lite.config import HbaMethod
+from pgpool_lite.errors import LoginRejected
 from pgpool_lite.pool.challenges import Challenges
 from pgpool_lite.pool.secrets import Secrets
-from pgpool_lite.session.client_login import Challenge, Method
+from pgpool_lite.session.client_login import Challenge, ClientLogin, Method
 from pgpool_lite.wire.passwords import SecretKind, classify_secret, hash_md5
-from pgpool_lite.wire.scram import ScramSecret
+from pgpool_lite.wire.scram import ScramClient, ScramKeys, ScramSecret
+from tests.wire_messages import (
+    PasswordMessage,
+    SASLInitialResponse,
+    SASLResponse,
+    StartupMessage,
+)
 
 STORED = {
     SecretKind.PLAIN: "alice-secret",
@@ -42,6 +54,77 @@ def test_who_does_not_exist_is_asked_what_the_users_of_the_file_are_asked(
     else:
         assert (known.is_mock, unknown.is_mock) == (False, True)
         assert classify_secret(unknown.secret) is classify_secret(known.secret)
+
+
+class Work:
+    """Counts what takes time in a login: every hash, however it is asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: Counter[str] = Counter()
+        for module, name in (
+            (hashlib, "pbkdf2_hmac"),
+            (hashlib, "sha256"),
+            (hashlib, "md5"),
+            (hmac, "digest"),
+            (hmac, "compare_digest"),
+        ):
+            monkeypatch.setattr(module, name, self._counted(name, getattr(module, name)))
+
+    def _counted(self, name: str, function: Callable[..., object]) -> Callable[..., object]:
+        def count(*arguments: object, **options: object) -> object:
+            self.done[name] += 1
+            return function(*arguments, **options)
+
+        return count
+
+    def take(self) -> Counter[str]:
+        """Return what has been done since the last time."""
+        done, self.done = self.done, Counter()
+        return done
+
+
+def try_to_get_in(challenge: Challenge) -> str:
+    """Go through the whole exchange with a wrong password; return the words at its end."""
+    login = ClientLogin()
+    login.receive(StartupMessage({"user": challenge.user}))
+    login.challenge(challenge)
+    try:
+        if challenge.method is Method.SCRAM:
+            client = ScramClient(ScramKeys(b"k" * 32, b"s" * 32), lambda: "nonce")
+            login.answer = b""
+            login.receive(SASLInitialResponse("SCRAM-SHA-256", client.first().decode()))
+            login.receive(SASLResponse(client.final(login.answer[9:]).decode()))
+        else:
+            login.receive(PasswordMessage("wrong"))
+    except LoginRejected as error:
+        return error.message
+    raise AssertionError("let in")
+
+
+@pytest.mark.parametrize("kind", list(SecretKind))
+@pytest.mark.parametrize("method", [MD5, PASSWORD, SCRAM])
+def test_who_does_not_exist_takes_the_same_hashes_as_who_knows_a_wrong_password(
+    method: HbaMethod, kind: SecretKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first login of a user with a plain password took a millisecond more by SCRAM than that of
+    one who does not exist: its secret was derived then. Now both take it, and neither again.
+    """
+    challenges, listed = Challenges(), {"alice": STORED[kind], "bob": STORED[kind]}
+    work = Work(monkeypatch)
+
+    def attempt(user: str) -> tuple[str, Counter[str]]:
+        return try_to_get_in(ask(challenges, method, user, listed)), work.take()
+
+    first_known, first_unknown = attempt("alice"), attempt("mallory")
+    again_known, again_unknown = attempt("alice"), attempt("mallory")
+
+    assert first_unknown[0] == first_known[0]
+    assert first_unknown[1]["pbkdf2_hmac"] == first_known[1]["pbkdf2_hmac"]
+    assert again_unknown[1]["pbkdf2_hmac"] == again_known[1]["pbkdf2_hmac"]
+    assert again_unknown[1]["compare_digest"] == again_known[1]["compare_digest"]
+    few = 5  # a salt, or a made-up secret, is a hash of some bytes: a microsecond each
+    for name in ("sha256", "md5", "digest"):
+        assert abs(again_unknown[1][name] - again_known[1][name]) <= few
 
 
 @pytest.mark.parametrize("secret", ["", None])
