@@ -128,7 +128,8 @@ def _read_call(call: Call, journal: Journal) -> None:
 
 def _read_set_config(call: Call, journal: Journal) -> None:
     """Read set_config(name, value, is_local); where is_local is no constant, nothing is known."""
-    name = _argument(call, 0).lower()
+    is_constant = call.arguments and call.arguments[0][0].kind is TokenKind.STRING
+    name = _argument(call, 0).lower() if is_constant else ""
     value = _argument(call, 1)
     is_local = _argument(call, 2).partition("::")[0].lower()
     if is_local in _FALSE:

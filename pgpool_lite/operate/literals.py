@@ -42,7 +42,8 @@ class Language:
 def _language(*alternatives: bytes, joint: bytes) -> Language:
     return Language(
         re.compile(b"|".join(alternatives), re.DOTALL | re.MULTILINE),
-        re.compile(rb"(?:\s|" + joint + rb"|" + _ANY_COMMENT + rb")*"),
+        # Atomic: what does not fit is given up at once.
+        re.compile(rb"(?>(?:\s|" + joint + rb"|" + _ANY_COMMENT + rb")*)"),
     )
 
 
