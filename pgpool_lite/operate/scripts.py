@@ -12,7 +12,7 @@ from typing import Final
 _COMMAND: Final = re.compile(rb"^[ \t]*\\[a-zA-Z!?][^\n]*", re.MULTILINE)
 _SENDING: Final = re.compile(rb"\\(?:g\w*|watch|crosstabview)\b[^\n]*$", re.MULTILINE)
 _COPY: Final = re.compile(
-    rb"^COPY\b[^;]*\bFROM\s+stdin\b[^;]*;[^\n]*\n(?P<rows>.*?^\\\.$|.*\Z)",
+    rb"^COPY\b[^;]*\bFROM\s+stdin\b[^;]*;[^\n]*\n(?P<rows>.*?^\\\.\r?$|.*\Z)",
     re.MULTILINE | re.DOTALL | re.IGNORECASE,
 )
 

@@ -70,6 +70,13 @@ def test_neighbouring_literals_are_one_text(language: Language, source: str) -> 
     assert found(source, language) == ["SELECT 1 FROM t"]
 
 
+def test_long_comments_between_literals_are_given_up_at_once() -> None:
+    # With a pattern that tries again, each word of the comment would double the time.
+    comments = "# r # u # b # f" * 200
+
+    assert found(f"f('SELECT 1', {comments}\n g('SELECT 2')", PYTHON) == ["SELECT 1", "SELECT 2"]
+
+
 def test_literals_with_code_between_them_are_two_texts() -> None:
     assert found("f('SELECT 1', 'SELECT 2')", PYTHON) == ["SELECT 1", "SELECT 2"]
 

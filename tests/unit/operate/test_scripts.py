@@ -16,6 +16,7 @@ from pgpool_lite.operate.scripts import sql_of_script
         ("SELECT 1 \\gset x_\nSELECT 2;", "SELECT 1 ; SELECT 2;"),
         ("SELECT 1 \\;\nSELECT 2;", "SELECT 1 \\; SELECT 2;"),
         ("COPY t (a) FROM stdin;\n1\tSET x;\n\\.\nSELECT 1;", "COPY t (a) FROM stdin; SELECT 1;"),
+        ("COPY t FROM stdin;\r\nx\r\n\\.\r\nSELECT 1;", "COPY t FROM stdin; SELECT 1;"),
         ("copy t from STDIN with (format csv);\nit's\n", "copy t from STDIN with (format csv);"),
         ("COPY t TO stdout;\nSELECT 1;", "COPY t TO stdout; SELECT 1;"),
     ],
