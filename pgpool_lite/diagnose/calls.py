@@ -103,7 +103,9 @@ def _arguments(tokens: Sequence[Token], index: int) -> tuple[tuple[tuple[Token, 
                 return tuple(arguments), at + 1
         depth += symbol in (b"(", b"[")
         depth -= symbol in (b")", b"]")
-    return (*arguments, tuple(tokens[begin:last])), last
+    if begin < last:
+        arguments.append(tuple(tokens[begin:last]))
+    return tuple(arguments), last
 
 
 def _read_call(call: Call, journal: Journal) -> None:

@@ -93,7 +93,7 @@ _ORDINARY: Final = re.compile(
     % b"|".join(_ORDINARY_WORDS)
 )
 # Nothing shorter begins with an ordinary word and calls a function that matters.
-_SHORTEST_CALL: Final = len(b"select lastval()")
+_SHORTEST_CALL: Final = len(b"with lastval(")
 
 
 def may_leak(sql_head: bytes) -> bool:

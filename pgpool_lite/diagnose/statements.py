@@ -239,15 +239,14 @@ def _query(tokens: Tokens, journal: Journal) -> None:
         # The default of a column may have drawn from any sequence.
         journal.provide(Kind.SEQUENCE)
     for index, each in enumerate(tokens):
-        if each.is_word(b"into"):
+        if each.is_word(b"into") and not _word(tokens, index - 1, b"insert", b"merge"):
             _select_into(tokens, index + 1, journal)
 
 
 def _select_into(tokens: Tokens, index: int, journal: Journal) -> None:
     if _word(tokens, index, b"local", b"global"):
         index += 1
-    is_temporary = _word(tokens, index, b"temp", b"temporary")
-    if is_temporary and index + 1 < len(tokens) and not tokens[index + 1].is_symbol(b"("):
+    if _word(tokens, index, b"temp", b"temporary"):
         index += 1
         journal.leave(TEMP_TABLE, _name(tokens, index + _word(tokens, index, b"table")))
 

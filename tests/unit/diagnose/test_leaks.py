@@ -31,9 +31,12 @@ BREAKING = [
     ("BEGIN; SET x = 1; SAVEPOINT a; SET y = 1; ROLLBACK TO SAVEPOINT a; COMMIT", "PL001 x"),
     ("/* why /* nested */ */ -- and\n SET x = 1", "PL001 x"),
     ("SELECT 1; SET x = 1", "PL001 x"),
+    ("START TRANSACTION READ ONLY; SET x = 1; END", "PL001 x"),
     ("RESET x; SET x = 1", "PL001 x"),
     ("SELECT pg_catalog.set_config('search_path', '', false)", "PL002 search_path"),
     ("select set_config('a.b', $1, 'off')", "PL002 a.b"),
+    ("SELECT set_config(name, 'x', false) FROM pg_settings", "PL002 "),
+    ("CALL set_config('x', (ARRAY['a', 'b'])[1], false)", "PL002 x"),
     ("INSERT INTO t SELECT Set_Config('x', 'f(a, b)', FALSE::bool)", "PL002 x"),
     ("SET ROLE admin", "PL003 role"),
     ("SET SESSION ROLE admin", "PL003 role"),
@@ -58,6 +61,7 @@ BREAKING = [
     ("CREATE TEMPORARY SEQUENCE s", "PL006 s"),
     ("SELECT 1 AS a INTO TEMP TABLE t FROM b", "PL006 t"),
     ("SELECT 1 INTO TEMPORARY t", "PL006 t"),
+    ("SELECT 1 INTO LOCAL TEMP t", "PL006 t"),
     ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "PL007 c"),
     ("declare c no scroll cursor with hold for select 1", "PL007 c"),
     ("FETCH 10 FROM c", "PL008 c"),
@@ -114,6 +118,8 @@ HARMLESS = [
     "SELECT set_config('x', '1', true) FROM t",
     "SELECT set_config('x', '1', $3)",
     "SELECT app.set_config('x', '1', false)",
+    "SELECT '' set_config, set_config + (1), 'set_config' (1)",
+    "SELECT set_config('x', '1')",
     "SELECT set_config FROM t",
     "SET ROLE NONE",
     "SET SESSION AUTHORIZATION DEFAULT",
@@ -138,6 +144,10 @@ HARMLESS = [
     "CREATE TABLE temp (a int)",
     "CREATE UNLOGGED TABLE t (temporary int)",
     "INSERT INTO temp (a) VALUES (1)",
+    "INSERT INTO temp VALUES (1)",
+    "WITH a AS (INSERT INTO temporary SELECT 1 RETURNING *) TABLE a",
+    "MERGE INTO temp USING a ON true WHEN MATCHED THEN DELETE",
+    "SELECT 1 INTO temporal",
     "SELECT temp FROM t",
     # PL007, PL008
     "BEGIN; DECLARE c CURSOR FOR SELECT 1; FETCH ALL FROM c; CLOSE c; COMMIT",
@@ -249,6 +259,7 @@ def test_a_leak_tells_value_and_place() -> None:
         ("RESET ALL", [Cleared(Kind.SETTING, "")]),
         ("SET x TO DEFAULT", [Cleared(Kind.SETTING, "x")]),
         ("RESET TIME ZONE", [Cleared(Kind.SETTING, "timezone")]),
+        ("RESET session_authorization", [Cleared(Kind.ROLE, "")]),
         ("RESET ROLE", [Cleared(Kind.ROLE, "role")]),
         ("SET ROLE NONE", [Cleared(Kind.ROLE, "role")]),
         ("RESET SESSION AUTHORIZATION", [Cleared(Kind.ROLE, "")]),
@@ -292,6 +303,34 @@ def test_a_followed_setting_is_told_but_does_no_harm() -> None:
     leaks = [effects_of(text, in_transaction=False)[0][0] for text in texts]
 
     assert [is_followed(leak) for leak in leaks] == [True, True, False]
+
+
+@pytest.mark.parametrize("sql", [sql for sql, _ in BREAKING])
+def test_a_text_that_is_cut_off_anywhere_does_not_disturb(sql: str) -> None:
+    text = sql.encode()
+    cuts = [text[:end] for end in range(len(text))]
+
+    missed = [cut for cut in cuts if effects_of(cut, in_transaction=False)[0] and not may_leak(cut)]
+
+    assert missed == []
+
+
+@pytest.mark.parametrize(
+    ("piece", "leaks"),
+    [
+        (b"(", 0),
+        (b"SELECT pg_advisory_lock(", HEAD_LIMIT // 24),
+        (b"SELECT nextval('a'),currval('b');", HEAD_LIMIT // 33),
+        (b"SELECT pg_advisory_lock(1);SELECT pg_advisory_unlock(1);", 1),
+        (b"SAVEPOINT a;SET x = 1;ROLLBACK TO a;", 0),
+    ],
+)
+def test_the_worst_texts_are_read_to_the_end_of_their_head(piece: bytes, leaks: int) -> None:
+    text = piece * (2 * HEAD_LIMIT // len(piece))
+
+    found, _ = effects_of(text, in_transaction=False)
+
+    assert abs(len(found) - leaks) <= 1
 
 
 def test_names_and_values_are_kept_up_to_a_limit() -> None:
