@@ -1,4 +1,4 @@
-"""The command line: `pgpool-lite serve`, `dev`, `check`, `show`, `lint`. Arguments and exit codes.
+"""The command line: `pgpool-lite serve`, `dev`, `check` and others. Arguments and exit codes.
 
 Exit codes: 0 after a clean end, 1 when the configuration or the environment is wrong (one line on
 stderr says what), 2 for wrong arguments.
@@ -31,11 +31,13 @@ examples:
       a table of a running pooler's console
   pgpool-lite lint migrations/ app/
       which statements break in transaction mode, in SQL files and programs
+  pgpool-lite doctor $DATABASE_URL
+      what a client meets there, through any pooler, and what to change
 
 A command line of PgBouncer's is one of ours: the word serve may be left out in front of it.
 """
 
-_COMMANDS = ("serve", "dev", "check", "show", "lint")
+_COMMANDS = ("serve", "dev", "check", "show", "lint", "doctor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_show(commands)
     _add_lint(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -140,6 +143,33 @@ def _lint(options: argparse.Namespace) -> int:
     from pgpool_lite.operate.lint import run_lint
 
     return run_lint(options)
+
+
+# --- doctor ---
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="find out why an application has trouble with its database URL",
+        description="Connect as a client would, through any pooler, and say what works and what"
+        " does not: whose limit is reached, how servers are shared, named statements, start-up"
+        " parameters, forgotten transactions and locks; and which lines of configuration fit each"
+        " driver. Changes nothing, and prints no secrets. Exit code 1 if something is wrong.",
+    )
+    doctor.add_argument("url", metavar="URL", help="the URL that the application uses")
+    doctor.add_argument("--direct", metavar="URL", help="a URL that leads past the pooler")
+    doctor.add_argument(
+        "--error", default="", metavar="TEXT", help="an error from the application's log"
+    )
+    doctor.add_argument("--json", action="store_true", help="everything, as one JSON object")
+    doctor.set_defaults(command=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from pgpool_lite.operate.doctor import run_doctor
+
+    return run_doctor(options.url, options.direct, options.error, as_json=options.json)
 
 
 # --- dev ---

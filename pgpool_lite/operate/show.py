@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from pgpool_lite.config import DatabaseSettings, parse_url
 from pgpool_lite.console.values import Cell, rows_as_json
-from pgpool_lite.operate.console_client import Console, Reply
+from pgpool_lite.operate.console_client import Console
+from pgpool_lite.operate.dialogue import Reply
 from pgpool_lite.pool.registry import CONSOLE
 from pgpool_lite.wire.backend import Column
 

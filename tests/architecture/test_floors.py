@@ -31,7 +31,8 @@ TOP = 5
 # These may wait; everything else is plain calls.
 MAY_WAIT = (
     *("pgpool_lite.proxy", "pgpool_lite.dev", "pgpool_lite.pooler", "pgpool_lite.serve"),
-    "pgpool_lite.operate.console_client",
+    "pgpool_lite.operate.dialogue",
+    "pgpool_lite.operate.doctor_examination",
 )
 WAITING_MODULES = frozenset(
     {"asyncio", "uvloop", "socket", "socketserver", "ssl", "select", "selectors", "threading"}
