@@ -96,7 +96,7 @@ class Pool(Roster):
 
     def set_rules(self, rules: PoolRules) -> None:
         """Follow new rules from now on, after a RELOAD."""
-        if (rules.statements, rules.names_pass) != (self.rules.statements, self.rules.names_pass):
+        if rules.statements != self.rules.statements:
             self.lagging = [*self.clients[_CLIENT_ACTIVE], *self._waiting]
         self.rules = rules
         self.look_out()
@@ -145,6 +145,7 @@ class Pool(Roster):
             return
         server.forbids_blocks = self.rules.mode is PoolMode.STATEMENT
         server.keeps_client = self.rules.mode is _SESSION
+        server.teaches = self.rules.teaches
         server.retires_at = server.connected_at + self.rules.server_lifetime_s
 
     # --- the hot pair ---

@@ -79,8 +79,8 @@ class PoolRules:
 
     @property
     def names_pass(self) -> bool:
-        """Names pass although servers are shared, and errors about them are explained."""
-        return self.teaches and self.statements is None and self.mode is not PoolMode.SESSION
+        """Names of statements pass as they are although servers are shared."""
+        return self.statements is None and self.mode is not PoolMode.SESSION
 
 
 def resolve(

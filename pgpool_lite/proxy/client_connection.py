@@ -224,7 +224,6 @@ class ClientConnection(asyncio.Protocol):
         if (rules.statements is not None) is session.rewrites:
             if rewriter is not None and rules.statements is not None:
                 rewriter.follow(rules.statements)
-            session.names_pass = rules.names_pass
             return True
         if session.server is not None or session.tail or session.body_left:
             return False

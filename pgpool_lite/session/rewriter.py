@@ -110,11 +110,6 @@ class Rewriter:
         self._renaming.rules = rules
         self._outstanding.teaches = rules.teaches
 
-    @property
-    def teaches(self) -> bool:
-        """Errors are explained to this client."""
-        return self._outstanding.teaches
-
     # --- before a server is there ---
 
     def first_request(self, data: bytes) -> bytes:

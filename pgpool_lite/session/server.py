@@ -87,6 +87,7 @@ class ServerSession(OwnQueries):
         "retires_at",
         "status",
         "tail",
+        "teaches",
     )
 
     def __init__(
@@ -117,6 +118,7 @@ class ServerSession(OwnQueries):
         self.has_begun = False  # in doubt: something of the answer to the oldest request has come
         self.forbids_blocks = False  # statement pooling: a transaction block ends the pairing
         self.keeps_client = False  # session pooling, replication: what is said unasked is for it
+        self.teaches = True  # errors of PostgreSQL that pooling has caused are explained
         #: Why this server must not be used again once it is free; "" while it may.
         self.close_reason = ""
         self.statements = statements
@@ -361,7 +363,9 @@ class ServerSession(OwnQueries):
             self.copying = copying.NOT
         elif is_in_segment:
             client.fail_segment()
-        if rewriter is not None and better is None and rewriter.teaches:
+        if not self.teaches:
+            return better
+        if rewriter is not None and better is None:
             better = explain_deallocate(message, rewriter.book)
         if client.names_pass:
             better = explain_passed(message, self.id, self.cancel_key.pid)
