@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pgpool_lite.config.profiles import DEFAULT as DEFAULT_PROFILE
+from pgpool_lite.config.profiles import NAMES as PROFILES
 from pgpool_lite.console.tables import VERSION_TEXT
 from pgpool_lite.errors import PgPoolLiteError
 from pgpool_lite.serve.arguments import add_serve, complete
@@ -190,9 +192,16 @@ def _add_dev(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     dev.add_argument("--data", type=Path, metavar="DIR", help="keep the data there")
     dev.add_argument("--host", default="127.0.0.1", help="where both ports listen")
-    dev.add_argument("--port", type=int, default=6543, help="transaction mode (default 6543)")
-    dev.add_argument("--session-port", type=int, default=5432, help="session mode (default 5432)")
-    dev.add_argument("--pool-size", type=int, default=5, metavar="N", help="servers (default 5)")
+    dev.add_argument("--port", type=int, help="transaction mode (default 6543)")
+    dev.add_argument("--session-port", type=int, help="session mode (default 5432)")
+    dev.add_argument("--pool-size", type=int, metavar="N", help="servers (default 5)")
+    dev.add_argument(
+        "--profile",
+        default=DEFAULT_PROFILE,
+        choices=PROFILES,
+        metavar="NAME",
+        help=f"which pooler to stand in for: {', '.join(PROFILES)}",
+    )
     dev.set_defaults(command=_dev)
 
 
@@ -208,6 +217,7 @@ def _dev(options: argparse.Namespace) -> int:
                 port=options.port,
                 session_port=options.session_port,
                 pool_size=options.pool_size,
+                profile=options.profile,
             )
         )
     )

@@ -52,6 +52,8 @@ class Pooler:
         if "pool_size" in settings:
             settings["default_pool_size"] = settings.pop("pool_size")
         if isinstance(to, Config):
+            if "profile" in settings:
+                raise ConfigError("it belongs to where the configuration is made", key="profile")
             self._config = replace(to, settings=with_keywords(to.settings, settings))
             listening = {"listen_addr": host, "listen_port": port}
         else:

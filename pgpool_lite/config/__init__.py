@@ -9,6 +9,7 @@ load.py       the whole of it: `load(path)`, `config_for_url(url)`, `Config`
 ├── userlist.py   auth_file
 ├── hba.py        auth_hba_file
 │   └── ident.py      auth_ident_file
+├── profiles.py   defaults and sentences of other poolers: profiles/*.toml
 └── effect.py     what is read and shown but does nothing yet
 values.py and table.py: the kinds of values, and how a dataclass is a table of keys
 words.py: how lines of auth_hba_file and auth_ident_file are cut

@@ -8,14 +8,16 @@ table in `settings.py` and answer with new `Settings`; none of them opens a file
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pgpool_lite.config.ini import Located
+from pgpool_lite.config.profiles import default_values
 from pgpool_lite.config.settings import Settings
 from pgpool_lite.config.table import read_value, table_of, unknown, values_of
 from pgpool_lite.errors import ConfigError
 
 _TABLE = table_of(Settings)
+PROFILE_KEY: Final = "profile"
 # The values come out of the table, each read by its own field's kind: a type checker cannot see
 # that through a dictionary, and need not.
 _make: Callable[..., Settings] = Settings
@@ -41,9 +43,14 @@ def parse_settings(items: Mapping[str, Located]) -> tuple[Settings, tuple[str, .
     """Return the settings of a [pgbouncer] section, and a warning for each unknown key.
 
     A value that is not allowed is a ConfigError with its file, line and key. PgBouncer refuses to
-    start over an unknown key; a file may name settings of another version, so we only warn.
+    start over an unknown key; a file may name settings of another version, so we only warn. Where
+    nothing is said, a profile that is named decides.
     """
     values: dict[str, object] = {}
+    if PROFILE_KEY in items:
+        profile = read_value(_TABLE, items[PROFILE_KEY])
+        for key, text in default_values(str(profile)).items():
+            values[key] = read_value(_TABLE, Located(key, text))
     warnings: list[str] = []
     for entry in items.values():
         if entry.key in _TABLE:
@@ -62,6 +69,8 @@ def with_setting(settings: Settings, key: str, text: str) -> Settings | None:
     None when only a start can change it; raises ConfigError for another key or a bad value.
     """
     _refuse_unknown(key)
+    if key == PROFILE_KEY:
+        raise ConfigError("it is chosen at the start, or in the file by RELOAD", key=key)
     if not _TABLE[key].changeable:
         return None
     return _make(**{**values_of(settings), key: read_value(_TABLE, Located(key, text))})
@@ -69,7 +78,12 @@ def with_setting(settings: Settings, key: str, text: str) -> Settings | None:
 
 def from_keywords(**settings: object) -> Settings:
     """Return the settings given as Python values: text, numbers, booleans, lists of names."""
-    return with_keywords(Settings(), settings)
+    return with_keywords(Settings(), {**profile_defaults(settings), **settings})
+
+
+def profile_defaults(keywords: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what the profile that keywords name, if any, has for settings they do not name."""
+    return default_values(str(keywords[PROFILE_KEY])) if PROFILE_KEY in keywords else {}
 
 
 def with_keywords(base: Settings, keywords: Mapping[str, object]) -> Settings:

@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pgpool_lite.config.assign import parse_settings, with_keywords
+from pgpool_lite.config.assign import (
+    PROFILE_KEY,
+    parse_settings,
+    profile_defaults,
+    with_keywords,
+)
 from pgpool_lite.config.databases import (
     FALLBACK,
     RESERVED_DATABASE,
@@ -75,7 +80,7 @@ def load(path: Path, overrides: Mapping[str, object] = NO_OVERRIDES) -> Config:
     """
     sections = read_ini(path)
     _refuse_unknown_sections(sections, path)
-    settings, unknown_keys = parse_settings(_main_entries(sections))
+    settings, unknown_keys = parse_settings(_main_entries(sections) | _profile_in(overrides))
     settings = with_keywords(settings, overrides)
     _refuse_unproven_certificates(settings)
     hba = _read_hba(settings)
@@ -117,7 +122,7 @@ def config_for_url(url: str, /, **settings: object) -> Config:
         "auth_type": "scram-sha-256" if password else "any",
         "admin_users": [user],
     }
-    chosen = with_keywords(Settings(), {**kind_defaults, **settings})
+    chosen = with_keywords(Settings(), {**kind_defaults, **profile_defaults(settings), **settings})
     _refuse_unproven_certificates(chosen)
     hba = _read_hba(chosen)
     own_secret = {user: password} if password else {}
@@ -130,6 +135,13 @@ def config_for_url(url: str, /, **settings: object) -> Config:
         warnings=(*url_warnings, *settings_without_effect(chosen), *hba.warnings),
         remarks=tuple(settings_of_no_concern(chosen)),
     )
+
+
+def _profile_in(overrides: Mapping[str, object]) -> dict[str, Located]:
+    """Return the profile that is named outside of the file: what the file sets goes before it."""
+    if PROFILE_KEY not in overrides:
+        return {}
+    return {PROFILE_KEY: Located(PROFILE_KEY, str(overrides[PROFILE_KEY]))}
 
 
 def _read_secrets(settings: Settings) -> dict[str, str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pgpool_lite.config.profiles import DEFAULT as DEFAULT_PROFILE
 from pgpool_lite.config.table import setting
 from pgpool_lite.config.values import (
     ADDRESS,
@@ -27,6 +28,7 @@ from pgpool_lite.config.values import (
     POOL_MODE,
     PREPARED_STATEMENT_ERRORS,
     PREPARED_STATEMENTS,
+    PROFILE,
     SECONDS,
     SQL_PREPARED_STATEMENTS,
     SSL_MODE,
@@ -213,6 +215,12 @@ class Settings:
         PreparedStatements.DECIDED,
         PREPARED_STATEMENTS,
         doc="What happens to named prepared statements; not one of PgBouncer's settings.",
+    )
+    profile: str = setting(
+        DEFAULT_PROFILE,
+        PROFILE,
+        doc="Pooler whose limits, abilities and sentences are taken over, see docs/profiles.md; not"
+        " one of PgBouncer's settings.",
     )
     query_timeout: float = setting(0.0, SECONDS, doc="Seconds a query may run; 0 for ever.")
     query_wait_notify: float = setting(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from pgpool_lite.config.profiles import NAMES as NAMES_OF_PROFILES
+
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
@@ -217,6 +219,12 @@ def _read_address(text: str) -> str:
     return text
 
 
+def _read_profile(text: str) -> str:
+    if text not in NAMES_OF_PROFILES:
+        raise ValueError(f"expected one of {', '.join(NAMES_OF_PROFILES)}, not {text!r}")
+    return text
+
+
 def unset_at(kind: Kind[T], *unset: int) -> Kind[T | None]:
     """Return the kind that reads the numbers in `unset`, PgBouncer's "not set", as None."""
 
@@ -229,6 +237,7 @@ def unset_at(kind: Kind[T], *unset: int) -> Kind[T | None]:
 
 
 TEXT: Kind[str] = Kind(str)
+PROFILE: Kind[str] = Kind(_read_profile)
 ADDRESS: Kind[str] = Kind(_read_address)
 FLAG: Kind[bool] = Kind(_read_flag, lambda value: "1" if value else "0")
 # PgBouncer shows times with C's %g, so 1000000 s is 1e+06.

@@ -118,6 +118,23 @@ def console_line(console_dsn: str) -> str:
     return f"# console: psql '{console_dsn}' -c 'SHOW POOLS'"
 
 
+def profile_line(name: str, summary: str) -> str:
+    """Return the line that says which pooler is stood in for."""
+    return f"# profile {name}: {summary}"
+
+
+def as_user(url: str, name: str) -> str:
+    """Return a URL with its user written as the stood-in pooler has it: `{user}` in `name`.
+
+    A URL with a password stays as it is, for that belongs to the user's own name.
+    """
+    scheme, separator, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    if not at or ":" in user:
+        return url
+    return f"{scheme}{separator}{name.replace('{user}', user)}@{place}"
+
+
 def moved_line(which: str, wanted: int, got: int) -> str:
     """Return the line that says that a port is not the one asked for."""
     return f"# NOTE: port {wanted} is taken; the {which} port is {got}"

@@ -18,6 +18,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgpool_lite.config.profiles import DEFAULT as DEFAULT_PROFILE
+from pgpool_lite.config.profiles import Profile, default_values, load_profile
 from pgpool_lite.dev import announce
 from pgpool_lite.dev.binaries import Choice, find_binaries
 from pgpool_lite.dev.cluster import Cluster
@@ -25,6 +27,10 @@ from pgpool_lite.errors import ConfigError
 from pgpool_lite.pooler import Pooler
 
 CHOICES: dict[str, Choice] = {"auto": "auto", "system": "system", "embedded": "embedded"}
+
+DEFAULT_PORT = 6543
+DEFAULT_SESSION_PORT = 5432
+DEFAULT_POOL_SIZE = 5
 
 # Fast enough to watch a burst, slow enough to read.
 REFRESH_S = 0.5
@@ -48,11 +54,44 @@ class DevOptions:
     # Where a server of our own keeps its data; None throws it away at the end.
     data: Path | None = None
     host: str = "127.0.0.1"
-    port: int = 6543
-    session_port: int = 5432
-    pool_size: int = 5
+    # None: as the profile has it, else 6543, 5432 and 5.
+    port: int | None = None
+    session_port: int | None = None
+    pool_size: int | None = None
+    # The pooler that is stood in for.
+    profile: str = DEFAULT_PROFILE
     # max_connections of a server of our own; the session port uses what the pool leaves of it.
     max_connections: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is started: the options, and where they say nothing the profile."""
+
+    host: str
+    port: int
+    session_port: int
+    pool_size: int
+    max_connections: int
+    profile: Profile
+
+    @classmethod
+    def of(cls, options: DevOptions) -> Plan:
+        """Return what the options come to; raises ConfigError for a profile that is none."""
+        profile = load_profile(options.profile)
+        own_size = default_values(options.profile).get("default_pool_size", DEFAULT_POOL_SIZE)
+        return cls(
+            options.host,
+            _first(options.port, profile.port, DEFAULT_PORT),
+            _first(options.session_port, profile.session_port, DEFAULT_SESSION_PORT),
+            _first(options.pool_size, int(own_size)),
+            options.max_connections,
+            profile,
+        )
+
+
+def _first(*candidates: int | None) -> int:
+    return next(each for each in candidates if each is not None)
 
 
 async def run_dev(options: DevOptions) -> int:
@@ -61,13 +100,13 @@ async def run_dev(options: DevOptions) -> int:
     Raises ConfigError where PostgreSQL cannot be had as chosen, ServerError where it fails to
     start. However it ends, nothing is left behind but `options.data`.
     """
-    stopping = asyncio.Event()
+    stopping, plan = asyncio.Event(), Plan.of(options)
     with _set_on_signals(stopping):
         async with AsyncExitStack() as stack:
             dsn, about = await stack.enter_async_context(_postgres(options))
-            pooled = await stack.enter_async_context(_pooled_port(options, dsn))
-            session = await stack.enter_async_context(_session_port(options, dsn))
-            _print_lines(options, about, pooled, session)
+            pooled = await stack.enter_async_context(_pooled_port(plan, dsn))
+            session = await stack.enter_async_context(_session_port(plan, dsn))
+            _print_lines(plan, about, pooled, session)
             ends = [
                 asyncio.create_task(_set_at_the_end_of(each, stopping))
                 for each in (pooled, session)
@@ -138,23 +177,25 @@ def _describe(cluster: Cluster) -> str:
     )
 
 
-def _pooled_port(options: DevOptions, dsn: str) -> Pooler:
+def _pooled_port(plan: Plan, dsn: str) -> Pooler:
     return Pooler(
         dsn,
-        host=options.host,
-        port=_find_port(options.host, options.port),
-        pool_size=options.pool_size,
+        host=plan.host,
+        port=_find_port(plan.host, plan.port),
+        pool_size=plan.pool_size,
         pool_mode="transaction",
+        profile=plan.profile.name,
     )
 
 
-def _session_port(options: DevOptions, dsn: str) -> Pooler:
+def _session_port(plan: Plan, dsn: str) -> Pooler:
     return Pooler(
         dsn,
-        host=options.host,
-        port=_find_port(options.host, options.session_port),
-        pool_size=max(options.max_connections - options.pool_size - SPARE_CONNECTIONS, 1),
+        host=plan.host,
+        port=_find_port(plan.host, plan.session_port),
+        pool_size=max(plan.max_connections - plan.pool_size - SPARE_CONNECTIONS, 1),
         pool_mode="session",
+        profile=plan.profile.name,
     )
 
 
@@ -183,13 +224,16 @@ def _is_free(host: str, port: int) -> bool:
         return True
 
 
-def _print_lines(options: DevOptions, about: str, pooled: Pooler, session: Pooler) -> None:
+def _print_lines(plan: Plan, about: str, pooled: Pooler, session: Pooler) -> None:
     lines = [f"# {about}"]
-    if options.port not in (0, pooled.port):
-        lines.append(announce.moved_line("pooled", options.port, pooled.port))
-    if options.session_port not in (0, session.port):
-        lines.append(announce.moved_line("session", options.session_port, session.port))
-    lines += announce.env_lines(pooled.dsn, session.dsn)
+    if plan.profile.name != DEFAULT_PROFILE:
+        lines.append(announce.profile_line(plan.profile.name, plan.profile.summary))
+    if plan.port not in (0, pooled.port):
+        lines.append(announce.moved_line("pooled", plan.port, pooled.port))
+    if plan.session_port not in (0, session.port):
+        lines.append(announce.moved_line("session", plan.session_port, session.port))
+    urls = (announce.as_user(each.dsn, plan.profile.user) for each in (pooled, session))
+    lines += announce.env_lines(*urls)
     lines.append(announce.console_line(pooled.console_dsn))
     # Flushed: whoever reads us through a pipe waits for these lines.
     print("\n".join(lines), flush=True)

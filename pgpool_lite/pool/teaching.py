@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgpool_lite.config import Settings
+from pgpool_lite.config.profiles import load_profile
 from pgpool_lite.errors import ClientProtocolError, PgPoolLiteError, ServerAtFault
 from pgpool_lite.pool import holders
 from pgpool_lite.pool.failures import hint_for_failure
@@ -32,12 +33,16 @@ class Scene:
     pool: Pool | None = None
     client: ClientSession | None = None
     now: float = 0.0
+    #: Who wants in, and where to, by its own words; for who has a pool that knows.
+    user: str = ""
+    database: str = ""
 
 
 def explain(error: PgPoolLiteError, scene: Scene) -> PgPoolLiteError:
     """Return the error as its client is to read it; the one given is not changed."""
+    message, sqlstate = _in_the_words_of_the_profile(error, scene)
     if not scene.settings.teaching:
-        return PgPoolLiteError(error.message, sqlstate=error.sqlstate)
+        return PgPoolLiteError(message, sqlstate=sqlstate)
     lesson = lesson_of(error)
     detail, hint = error.detail, error.hint
     if scene.pool is not None and scene.client is not None:
@@ -46,7 +51,29 @@ def explain(error: PgPoolLiteError, scene: Scene) -> PgPoolLiteError:
     if lesson is not None:
         detail, hint = detail or lesson.detail, hint or lesson.hint
         hint = f"{hint} See {lesson.anchor}." if hint else f"See {lesson.anchor}."
-    return PgPoolLiteError(error.message, sqlstate=error.sqlstate, detail=detail, hint=hint)
+    return PgPoolLiteError(message, sqlstate=sqlstate, detail=detail, hint=hint)
+
+
+def _in_the_words_of_the_profile(error: PgPoolLiteError, scene: Scene) -> tuple[str, str]:
+    """Return sentence and SQLSTATE as the pooler that is stood in for has them."""
+    profile = load_profile(scene.settings.profile)
+    if not profile.errors:
+        return error.message, error.sqlstate
+    return profile.said(error.message, error.sqlstate, _values(scene))
+
+
+def _values(scene: Scene) -> dict[str, str]:
+    """Return what may stand in a profile's sentences, by name."""
+    settings, pool, client = scene.settings, scene.pool, scene.client
+    mode = pool.rules.mode if pool is not None else settings.pool_mode
+    wait_s = pool.rules.query_wait_timeout_s if pool is not None else settings.query_wait_timeout
+    return {
+        "user": client.user if client is not None else scene.user,
+        "database": pool.database.name if pool is not None else scene.database,
+        "max_client_conn": str(settings.max_client_conn),
+        "query_wait_timeout_ms": f"{wait_s * 1000:.0f}",
+        "Pool_mode": mode.value.capitalize(),
+    }
 
 
 def lesson_of(error: PgPoolLiteError) -> Lesson | None:

@@ -354,8 +354,9 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
 
         The log is written first: who reads it after the client has heard finds the reason there.
         """
-        runtime, log, name = self._runtime, self._runtime.log, self._name()
-        told = explain(error, Scene(runtime.settings, self._pool, self._session, runtime.clock()))
+        log, name, now = self._runtime.log, self._name(), self._runtime.clock()
+        place = (self._pool, self._session, now, name.user, name.database)
+        told = explain(error, Scene(self._runtime.settings, *place))
         if error.remark:
             log.stranger(name).error("%s", error.remark)
         self._leave(error.message)

@@ -136,6 +136,7 @@ OUR_OWN = {
     "max_pending_logins_per_address",
     "prepared_statement_errors",
     "prepared_statements",
+    "profile",
     "sql_prepared_statements",
     "teaching",
     "workers",

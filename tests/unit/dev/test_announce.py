@@ -9,6 +9,7 @@ import pytest
 from pgpool_lite.dev.announce import (
     State,
     add_up,
+    as_user,
     console_line,
     env_lines,
     moved_line,
@@ -112,3 +113,15 @@ def test_the_state_line_stays_within_the_terminal(width: int, expected: str) -> 
 
 def test_no_time_makes_no_rate() -> None:
     assert transactions_per_s(BUSY, BUSY) == 0.0
+
+
+def test_a_user_is_written_as_the_stood_in_pooler_has_it() -> None:
+    url = as_user("postgresql://postgres@127.0.0.1:6543/app", "{user}.local")
+
+    assert url == "postgresql://postgres.local@127.0.0.1:6543/app"
+
+
+def test_a_user_with_a_password_keeps_its_own_name() -> None:
+    url = "postgresql://app:secret@127.0.0.1:6543/app"
+
+    assert as_user(url, "{user}.local") == url

@@ -17,7 +17,7 @@ import pytest
 
 from pgpool_lite.dev import command
 from pgpool_lite.dev.binaries import Binaries
-from pgpool_lite.dev.command import DevOptions, run_dev
+from pgpool_lite.dev.command import DevOptions, Plan, run_dev
 from pgpool_lite.errors import ConfigError, ServerError
 
 BINARIES = Binaries(Path("/pg/bin"), "18.4", "embedded")
@@ -127,9 +127,29 @@ async def test_the_session_port_may_use_what_the_pool_leaves(world: World) -> No
 
     pooled, session = world.settings
     to = "postgresql://postgres@127.0.0.1:40001/postgres"
-    rest = {"host": "127.0.0.1", "port": 0}
+    rest = {"host": "127.0.0.1", "port": 0, "profile": "pgbouncer-1.26"}
     assert pooled == {"to": to, "pool_size": 7, "pool_mode": "transaction", **rest}
     assert session == {"to": to, "pool_size": 37, "pool_mode": "session", **rest}
+
+
+async def test_a_profile_decides_where_the_options_say_nothing(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await run_dev(DevOptions(port=0, session_port=0, profile="supavisor"))
+
+    pooled, session = world.settings
+    assert (pooled["pool_size"], pooled["profile"]) == (15, "supavisor")
+    assert (session["pool_size"], session["profile"]) == (79, "supavisor")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("# profile supavisor: ")
+    assert lines[2].startswith('DATABASE_URL="postgresql://postgres.local@127.0.0.1:')
+
+
+def test_the_ports_are_those_of_the_profile_or_of_the_options() -> None:
+    plan = Plan.of(DevOptions(profile="supavisor", port=7000))
+
+    assert (plan.port, plan.session_port, plan.pool_size) == (7000, 5432, 15)
+    assert Plan.of(DevOptions()).pool_size == 5
 
 
 @pytest.mark.usefixtures("world")
