@@ -2,8 +2,8 @@
 
 A pooler with a user list is started, and logins by SCRAM-SHA-256 are tried in turn: as a user who
 exists with a wrong password, and as one who does not. Each attempt has a new connection; the times
-of its three answers, to the start-up, the first message and the proof, are compared. What matters is how far the
-medians lie apart, beside how far the times of one and the same user lie apart.
+of its three answers, to the start-up, the first message and the proof, are compared. What matters
+is how far the medians lie apart, beside how far the times of one and the same user lie apart.
 """
 
 from __future__ import annotations
@@ -62,10 +62,15 @@ def _ask(connection: socket.socket, message: bytes) -> tuple[bytes, float]:
 
 def compare(count: int) -> str:
     """Return what `count` attempts of each kind took, as lines of text."""
-    times: dict[str, list[tuple[float, ...]]] = {KNOWN: [], UNKNOWN: [], "alice again": []}
+    times: dict[str, list[tuple[float, ...]]] = {
+        KNOWN: [],
+        UNKNOWN: [],
+        "alice again": [],
+        "eve": [],
+    }
     for _ in range(count):
         for label in random.sample(list(times), len(times)):
-            times[label].append(attempt(UNKNOWN if label == UNKNOWN else KNOWN))
+            times[label].append(attempt(label if label in (UNKNOWN, "eve") else KNOWN))
     lines = []
     for which, name in enumerate(("start-up", "client-first", "client-final")):
         for label, pairs in times.items():

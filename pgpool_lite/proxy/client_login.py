@@ -129,8 +129,13 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget a client that gave up."""
+        """Forget a client that gave up, or was refused.
+
+        The log says no such user only now: the time of one more line would tell before an answer.
+        """
         self._leave("client unexpected eof")
+        if self._admission is not None and self._admission.is_unknown_user:
+            self._runtime.log.stranger(self._name()).info("no such user: %s", self._admission.user)
 
     # --- TLS ---
 
@@ -209,8 +214,6 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
             self._runtime.log.login_attempt(
                 self.id, database, user, self.address, self.tls, self._replication
             )
-        if admission.is_unknown_user:
-            self._runtime.log.stranger(self._name()).info("no such user: %s", user)
         self._login.challenge(admission.challenge)
         return self._login.receive(b"")
 

@@ -150,3 +150,20 @@ async def test_a_user_nobody_knows_is_refused_only_after_the_whole_exchange(
     nonce = challenge.split(",")[0].removeprefix("r=")
     await client.send(SASLResponse(f"c=biws,r={nonce},p=" + "A" * 43 + "="))
     await assert_refused_alone(client, pooler, connect)
+
+
+async def test_the_log_names_who_does_not_exist_once_they_are_gone(
+    pooler: Pooler, open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Story: the line was written before the user was challenged, and its 40 us told by the clock
+    which users there are (python -m bench.strangers).
+    """
+    caplog.set_level("INFO")
+    client = await open_client(pooler)
+    await client.send(StartupMessage({"user": "nobody", "database": "app"}))
+    assert await client.lines(1) == ["R SASL SCRAM-SHA-256"]
+    assert "no such user" not in caplog.text
+
+    client.end_input()
+
+    await eventually(lambda: "no such user: nobody" in caplog.text)
