@@ -46,6 +46,10 @@ class Located(NamedTuple):
     file: Path | None = None
     line: int | None = None
 
+    def __repr__(self) -> str:
+        """Leave the value out, which may hold a password."""
+        return f"Located({self.key!r}, at {self.file}:{self.line})"
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
