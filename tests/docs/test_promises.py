@@ -1,13 +1,19 @@
-"""Has every promise of docs/behavior.md a test that holds it?"""
+"""Has every promise of docs/behavior.md and docs/security.md a test that holds it?"""
 
 from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.architecture.source import functions, modules
-from tests.docs.pages import page
+from tests.docs.pages import Page, page, table_rows
 
 BEHAVIOR = page("docs/behavior.md")
+SECURITY = page("docs/security.md")
+
+#: Of what the page says, the parts whose lines name no test: who is trusted, what must be accepted.
+_UNTESTED = ("is trusted", "**can**", "A core dump does", "A `--to` URL")
 
 _PROMISE = re.compile(r"^- (?P<text>.*(?:\n  .*)*)", re.MULTILINE)
 _TEST = re.compile(r"`(?P<file>[\w/]+\.py)::(?P<test>\w+)`")
@@ -23,12 +29,26 @@ def test_every_promise_names_the_test_that_holds_it() -> None:
     assert unheld == []
 
 
-def test_every_test_that_is_named_exists() -> None:
+def test_every_line_about_what_an_attacker_cannot_do_names_its_test() -> None:
+    _, _, told = SECURITY.text.partition("## What is bounded before a login")
+    lines = [match["text"] for match in _PROMISE.finditer(told)]
+    rows = [" ".join(row) for row in table_rows(SECURITY.text)]
+
+    assert len(lines) > 20
+    assert [
+        line
+        for line in (*lines, *rows)
+        if not _TEST.search(line) and not line.startswith(_UNTESTED)
+    ] == []
+
+
+@pytest.mark.parametrize("told", [BEHAVIOR, SECURITY], ids=["behavior", "security"])
+def test_every_test_that_is_named_exists(told: Page) -> None:
     existing = {
         (module.place.removeprefix("tests/"), function.name)
         for module in modules("tests")
         for function in functions(module)
     }
-    named = {(match["file"], match["test"]) for match in _TEST.finditer(BEHAVIOR.text)}
+    named = {(match["file"], match["test"]) for match in _TEST.finditer(told.text)}
 
     assert sorted(named - existing) == []
