@@ -47,8 +47,8 @@ ASYNCHRONOUS: Final = interest_in(
     codes.NOTICE_RESPONSE, codes.NOTIFICATION_RESPONSE, codes.PARAMETER_STATUS
 )
 
-#: Among the answers to a query of our own, its CommandComplete passes.
-INTEREST_OWN: Final = interest_in(*(set(range(256)) - set(_PASSING) - {codes.COMMAND_COMPLETE}))
+#: Among the answers to a query of our own, a reset's say DISCARD ALL.
+INTEREST_OWN: Final = INTEREST
 
 #: An idle server may only send a notice, a notification, a changed parameter, or its last error.
 INTEREST_IDLE: Final = interest_in(
@@ -58,6 +58,11 @@ INTEREST_IDLE: Final = interest_in(
 #: Messages of interest whose body matters; of the others the header is enough.
 NEEDED_WHOLE: Final = interest_in(
     codes.READY_FOR_QUERY, codes.PARAMETER_STATUS, codes.ERROR_RESPONSE
+)
+
+#: The same, and what may have ended prepared statements.
+NEEDED_WHOLE_OWN: Final = interest_in(
+    codes.READY_FOR_QUERY, codes.PARAMETER_STATUS, codes.ERROR_RESPONSE, codes.COMMAND_COMPLETE
 )
 
 READY_SIZE: Final = 6

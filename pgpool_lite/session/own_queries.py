@@ -14,7 +14,7 @@ from typing import Final
 from pgpool_lite.errors import ServerError, ServerProtocolError
 from pgpool_lite.session import interest
 from pgpool_lite.session.client import CUT, ClientSession
-from pgpool_lite.session.interest import NEEDED_WHOLE, unexpected, whole_end
+from pgpool_lite.session.interest import NEEDED_WHOLE_OWN, unexpected, whole_end
 from pgpool_lite.session.parameters import TrackedParameters, Values
 from pgpool_lite.session.statements import ServerStatements
 from pgpool_lite.session.states import ServerState
@@ -91,7 +91,7 @@ class OwnQueries:
                 self.dropping = pos > end
                 self.cut = b""
                 return CUT
-            after = whole_end(data, pos, NEEDED_WHOLE)
+            after = whole_end(data, pos, NEEDED_WHOLE_OWN)
             if after == 0:
                 return self._hold(data, None, pos, pos)
             if data[pos] != codes.READY_FOR_QUERY:
@@ -105,6 +105,9 @@ class OwnQueries:
         body = data[pos + codes.HEADER_SIZE : after]
         if data[pos] == codes.PARAMETER_STATUS:
             self._note_parameter(body)
+        elif data[pos] == codes.COMMAND_COMPLETE and self.swallowing:
+            if data.startswith(interest.TAGS_OF_ALL, pos):
+                self.statements.clear()
         elif data[pos] == codes.ERROR_RESPONSE:
             said = backend.decode_error(body)
             if self.swallowing and self.state is ServerState.LOGIN:

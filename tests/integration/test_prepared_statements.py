@@ -455,3 +455,23 @@ async def test_a_close_of_a_name_never_parsed_is_answered(pooler: Pooler, connec
     client = await connect(pooler)
     await client.send(CloseStatement("never"), Sync())
     assert await client.until_ready() == ["3", "Z I"]
+
+
+async def test_what_a_reset_query_discards_is_prepared_again(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    """Story: with server_reset_query_always a server was reset behind each transaction by DISCARD
+    ALL, which drops its prepared statements. The pooler took note of that only where a client had
+    sent it, so the next Bind of any statement failed: it "does not exist".
+    """
+    client = await connect(
+        await make_pooler(
+            pool_size=1, server_reset_query="DISCARD ALL", server_reset_query_always=True
+        )
+    )
+    await client.send(Parse("SELECT 'mine'", "a"), Sync())
+    await client.until_ready()
+
+    await client.send(Bind(statement="a"), Execute(), Sync())
+
+    assert await client.until_ready() == ["2", "D mine", "C SELECT 1", "Z I"]
