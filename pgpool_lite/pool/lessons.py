@@ -152,6 +152,7 @@ LESSONS: Final = (
         hint=f"{_OWN_POOL} Or raise max_user_client_connections, also per user.",
     ),
     Lesson(LIMITS, "no more connections allowed (file descriptors)"),
+    Lesson(LIMITS, "too many logins at a time (...)"),
     # --- login ---
     Lesson(LOGIN, "password authentication failed", hint=_SECRETS),
     Lesson(LOGIN, "SASL authentication failed", hint=_SECRETS),

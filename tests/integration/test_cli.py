@@ -74,6 +74,8 @@ def test_help_names_the_commands_and_shows_examples() -> None:
         "pgpool-lite serve",
         "pgpool-lite check",
         "pgpool-lite show",
+        "pgpool-lite lint",
+        "pgpool-lite doctor",
     ]
 
 

@@ -58,7 +58,7 @@ class Ruled:
                 dbname="app",
             )
         except psycopg.OperationalError as error:
-            return str(error).rpartition("FATAL:  ")[2].strip()
+            return str(error).rpartition("FATAL:  ")[2].splitlines()[0]
         await connection.close()
         return "welcome"
 

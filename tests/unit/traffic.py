@@ -182,11 +182,12 @@ class ModelClient:
         if self.is_excused and not self.is_alive:
             return
         heard, is_given_up = self.heard, False
+        may_be_given_up = self.direct.is_ambiguous or self.direct.is_gone
         if not self.is_alive and GIVEN_UP in heard:
-            is_given_up = self.direct.is_ambiguous or self.direct.is_gone
+            is_given_up = may_be_given_up
             heard = heard[: heard.rfind(b"SFATAL", 0, heard.find(GIVEN_UP)) - 5]
         elif not self.is_alive and ends_in_a_message(heard):
-            is_given_up = self.direct.is_ambiguous  # nothing more can be said then
+            is_given_up = may_be_given_up  # nothing more can be said then
         assert self.expected.begins_with(heard), self.number
         if not (self.is_alive or self.has_left or is_given_up):
             assert self.direct.is_gone, "refused for no reason"

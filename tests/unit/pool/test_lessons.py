@@ -31,6 +31,7 @@ EXPLAINED_BY_KIND = ("ClientProtocolError", "ServerProtocolError")
 PASSED_ON = {
     *("error.message", "refused.message", "goodbye.message", "action.reason", "sentence"),
     *("self.own_failure", "reason", "_words_for(server.close_reason)", "message"),
+    "session.close_reason",  # behind PostgreSQL's own FATAL, which the client has heard
     "said.message or 'login failed'",
     "f'{refusal}: {name}'",
     "NO_SERVER_YET",
