@@ -206,8 +206,11 @@ def _create(tokens: Tokens, journal: Journal) -> None:
     index += 1
     if _phrase(tokens, index, b"if", b"not", b"exists"):
         index += 3
-    if (is_temporary or _word(tokens, index, b"pg_temp")) and not _is_dropped_on_commit(tokens):
-        journal.leave(TEMP_TABLE, _name(tokens, index))
+    if is_temporary or _word(tokens, index, b"pg_temp"):
+        if _is_dropped_on_commit(tokens):
+            journal.last_for_the_transaction(LOCAL_ALONE, _name(tokens, index))
+        else:
+            journal.leave(TEMP_TABLE, _name(tokens, index))
     query = next((at for at, each in enumerate(tokens) if each.is_word(b"as")), None)
     if is_table and query is not None:
         read_calls(tokens[query:], journal)

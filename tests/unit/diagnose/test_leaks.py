@@ -83,6 +83,7 @@ BREAKING = [
     ("DISCARD ALL", "PL014 "),
     ("SET LOCAL statement_timeout = 1", "PL015 statement_timeout"),
     ("SET TRANSACTION READ ONLY", "PL015 transaction"),
+    ("CREATE TEMP TABLE t (a int) ON COMMIT DROP", "PL015 t"),
     ("SELECT pg_advisory_xact_lock(1)", "PL015 1"),
     ("SELECT set_config('x', '1', true)", "PL015 x"),
 ]
@@ -136,7 +137,7 @@ HARMLESS = [
     "CREATE FUNCTION pg_advisory_lock(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "SELECT pg_advisory_unlock_all()",
     # PL006
-    "CREATE TEMP TABLE t (a int) ON COMMIT DROP",
+    "CREATE TEMP TABLE t (a int) ON COMMIT DROP; INSERT INTO t VALUES (1)",
     "BEGIN; CREATE TEMP TABLE t ON COMMIT DROP AS SELECT 1; COMMIT",
     "BEGIN; CREATE TEMP TABLE t (a int); DROP TABLE IF EXISTS t; COMMIT",
     "BEGIN; CREATE TEMP TABLE t (a int); CREATE TEMP TABLE u (a int); DROP TABLE t, pg_temp.u; END",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pgpool_lite.operate.literals import (
     GO,
@@ -150,3 +152,23 @@ def test_a_raw_literal_of_go_knows_no_escapes() -> None:
 @pytest.mark.parametrize("source", [b"'", b'"""', b"`x", b"/*", b"<<~SQL\nx", b"\\", b"\xff'\xff'"])
 def test_a_program_that_is_cut_off_has_no_texts(language: Language, source: bytes) -> None:
     assert list(sql_texts(source, language)) == []
+
+
+# What begins, ends and joins literals, to be put together at random.
+PIECES = [
+    *("'", '"', '"""', "`", "\\", "\\n", "\n", "#", "//", "/*", "*/", "+", ".", "f", "<<~SQL\n"),
+    *("<<<SQL\n", "SQL", "SELECT 1", "SET x_y = 1", " ", "é", "${x}", "\x00"),
+]
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=30).map("".join),
+    st.sampled_from(sorted(LANGUAGES)),
+)
+def test_any_program_has_texts_that_stand_where_they_say(source: str, suffix: str) -> None:
+    data = source.encode()
+
+    for text in sql_texts(data, LANGUAGES[suffix]):
+        places = [text.place(at) for at in range(len(text.sql))]
+        assert places == sorted(set(places))
+        assert places[-1] < len(data)
