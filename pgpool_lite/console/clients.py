@@ -36,5 +36,7 @@ class ConsoleClient:
     requested_at: float
     #: Version and cipher of its TLS; "" without.
     tls: str = ""
+    #: Of its process, where it came by a Unix socket.
+    peer_pid: int = 0
     #: Bytes of the message that is being answered.
     message_size: int = 0

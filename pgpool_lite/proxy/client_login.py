@@ -8,7 +8,6 @@ is on the hot path, and nothing of it stays in memory once the client is in.
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Mapping
 from functools import partial
@@ -23,7 +22,7 @@ from pgpool_lite.errors import (
     LimitReached,
     LoginRejected,
 )
-from pgpool_lite.pool.admission import Admission, Origin, Question
+from pgpool_lite.pool.admission import Admission, Question
 from pgpool_lite.pool.peering import mark
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.teaching import Scene, explain
@@ -31,13 +30,13 @@ from pgpool_lite.pool.wishes import reject_unreported
 from pgpool_lite.proxy.dispatcher import cached_failure
 from pgpool_lite.proxy.guarded import client_connection_class
 from pgpool_lite.proxy.logs import LOGGER, Stranger
+from pgpool_lite.proxy.origin import origin_of
 from pgpool_lite.proxy.secret_lookup import SecretLookup
 from pgpool_lite.proxy.sockets import (
-    certificate_names,
     is_unix,
     own_address,
     peer_address,
-    peer_uid,
+    peer_pid,
     tls_name,
 )
 from pgpool_lite.proxy.tls import ClientTls
@@ -79,6 +78,8 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         self._early = b""
         #: Its end has been noted, or it is somebody else's to note.
         self._is_gone = False
+        #: Number of its process, where it comes by a Unix socket.
+        self._peer_pid = 0
         self.id = runtime.registry.next_id()
         self.connected_at = runtime.clock()
         self.is_congested = False
@@ -104,6 +105,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there is no room for one more socket."""
         self._transport = transport
+        self._peer_pid = peer_pid(transport)
         encryption = self._encryption()
         self._login = ClientLogin(encryption, self._tls.channel_binding if self._tls else b"")
         refusal = self._runtime.doorway.enter(self, transport, self._runtime.settings)
@@ -129,11 +131,12 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget a client that gave up, or was refused.
+        """Forget a client that gave up, or was refused; no news if it left nothing half said.
 
         The log says no such user only now: the time of one more line would tell before an answer.
         """
-        self._leave("client unexpected eof")
+        is_news = self._session is not None or self._login.rest
+        self._leave("client unexpected eof" if is_news else "")
         if self._admission is not None and self._admission.is_unknown_user:
             self._runtime.log.stranger(self._name()).info("no such user: %s", self._admission.user)
 
@@ -166,24 +169,11 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         assert startup is not None
         runtime = self._runtime
         self._replication = Replication.asked_for(startup.parameters)
-        answer = runtime.doorkeeper.admit(startup, self._origin(), runtime.clock())
+        answer = runtime.doorkeeper.admit(startup, origin_of(self._transport), runtime.clock())
         if isinstance(answer, Question):
             self._look_up(answer)
             return Step.MORE
         return self._challenge(answer)
-
-    def _origin(self) -> Origin:
-        user_id = peer_uid(self._transport)
-        name, alternatives = certificate_names(self._transport)
-        return Origin(
-            self.address,
-            is_unix(self._transport),
-            is_own_user=user_id == os.getuid(),
-            is_encrypted=bool(self.tls),
-            certificate_name=name,
-            certificate_alternatives=alternatives,
-            system_user_id=user_id,
-        )
 
     def _look_up(self, question: Question) -> None:
         """Ask PostgreSQL for the user's secret, and go on with the login when it has answered."""
@@ -212,7 +202,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         chorus = self._runtime.chorus
         if chorus is None or not chorus.is_internal(self._transport):
             self._runtime.log.login_attempt(
-                self.id, database, user, self.address, self.tls, self._replication
+                self._name(), database, user, self.tls, self._replication
             )
         self._login.challenge(admission.challenge)
         return self._login.receive(b"")
@@ -261,6 +251,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
             self.connected_at,
         )
         session.user = admission.user
+        session.peer_pid = self._peer_pid
         session.replication = self._replication
         self._session = session
         self._early = self._login.rest
@@ -388,7 +379,8 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         session, pool, log = self._session, self._pool, self._runtime.log
         now = self._runtime.clock()
         if session is None or pool is None:
-            log.stranger_closed(self._name(), reason, now - self.connected_at)
+            if reason:
+                log.stranger_closed(self._name(), reason, now - self.connected_at)
         elif session.state is ClientState.LOGIN:
             pool.remove_client(session)
             if session.replication is not None:
@@ -398,6 +390,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
     def _name(self) -> Stranger:
         """Return what the log calls a client that has not come in."""
         startup = self._login.startup
-        user = startup.parameters.get("user", "") if startup is not None else ""
-        database = startup.parameters.get("database", "") if startup is not None else ""
-        return Stranger(self.id, database or user or "(nodb)", user or "(nouser)", self.address)
+        said = startup.parameters if startup is not None else {}
+        user, database = said.get("user", ""), said.get("database", "")
+        names = database or user or "(nodb)", user or "(nouser)"
+        return Stranger(self.id, *names, self.address, self._peer_pid)

@@ -25,8 +25,8 @@ from pgpool_lite.pool.registry import Registry
 from pgpool_lite.pool.stats import Counters
 from pgpool_lite.pool.teaching import Scene, explain
 from pgpool_lite.proxy.chorus import Chorus
-from pgpool_lite.proxy.logs import LOGGER
-from pgpool_lite.proxy.sockets import own_address, peer_address, tls_name
+from pgpool_lite.proxy.logs import LOGGER, place
+from pgpool_lite.proxy.sockets import own_address, peer_address, peer_pid, tls_name
 from pgpool_lite.wire.backend import error_response
 from pgpool_lite.wire.frontend import CancelKey
 
@@ -84,6 +84,7 @@ class ConsoleConnection(asyncio.Protocol):
             connected_at=now,
             requested_at=now,
             tls=tls_name(transport),
+            peer_pid=peer_pid(transport),
         )
         self._session = ConsoleSession(
             self.client,
@@ -213,10 +214,8 @@ class ConsoleConnection(asyncio.Protocol):
     @property
     def _name(self) -> str:
         client = self.client
-        host, port = client.address
-        return (
-            f"C-0x{client.id:x}: {self._runtime.registry.console.name}/{client.user}@{host}:{port}"
-        )
+        name = f"C-0x{client.id:x}: {self._runtime.registry.console.name}/{client.user}"
+        return f"{name}@{place(client.address, client.peer_pid)}"
 
 
 def _make_key() -> CancelKey:

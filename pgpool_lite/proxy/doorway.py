@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from pgpool_lite.config import Settings
 from pgpool_lite.errors import ClientError, ConfigError, LimitReached
 from pgpool_lite.pool.arrivals import Arrivals
-from pgpool_lite.proxy.logs import LOGGER
+from pgpool_lite.proxy.logs import LOGGER, place
 from pgpool_lite.proxy.sockets import defer_accept, is_unix, tune
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Doorway:
             defer_accept(listening, settings)
             name = listening.getsockname()
             self.address = self.address or (name[0], name[1])
-            LOGGER.info("listening on %s:%s", name[0], name[1])
+            LOGGER.info("listening on %s", place(name[:2]))
 
     async def _open_unix(
         self, settings: Settings, make_client: Callable[[], ClientLoginConnection]

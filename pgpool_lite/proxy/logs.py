@@ -142,6 +142,7 @@ class Stranger(NamedTuple):
     database: str
     user: str
     address: tuple[str, int]
+    pid: int = 0
 
 
 class ConnectionLog:
@@ -154,18 +155,19 @@ class ConnectionLog:
     def client(self, client: ClientSession, pool: Pool) -> Adapter:
         """Return a log whose lines begin with this client's name."""
         user = client.user or pool.user  # the name that it came with
-        return _Prefixed(_prefix("C", client.id, pool, user, client.connection.address))
+        where = place(client.connection.address, client.peer_pid)
+        return _Prefixed(_prefix("C", client.id, pool, user, where))
 
     def server(self, server: ServerSession, pool: Pool) -> Adapter:
         """Return a log whose lines begin with this server's name."""
-        return _Prefixed(_prefix("S", server.id, pool, pool.user, server.connection.address))
+        where = place(server.connection.address)
+        return _Prefixed(_prefix("S", server.id, pool, pool.user, where))
 
     def login_attempt(
         self,
-        session_id: int,
+        stranger: Stranger,
         database: str,
         user: str,
-        address: tuple[str, int],
         tls: str,
         replication: Replication | None = None,
     ) -> None:
@@ -174,7 +176,8 @@ class ConnectionLog:
             kind = "no" if replication is None else replication.kind.parameter
             LOGGER.info(
                 "C-0x%x: %s/%s@%s login attempt: db=%s user=%s tls=%s replication=%s",
-                *(session_id, database, user, place(address), database, user, tls or "no", kind),
+                *(stranger.id, database, user, place(stranger.address, stranger.pid)),
+                *(database, user, tls or "no", kind),
             )
 
     def server_opened(self, server: ServerSession, pool: Pool, local: tuple[str, int]) -> None:
@@ -246,7 +249,7 @@ class ConnectionLog:
 
     def stranger(self, stranger: Stranger) -> Adapter:
         """Return a log whose lines begin with the name of a client that has not come in."""
-        address = place(stranger.address)
+        address = place(stranger.address, stranger.pid)
         return _Prefixed(f"C-0x{stranger.id:x}: {stranger.database}/{stranger.user}@{address}")
 
     def stranger_closed(self, stranger: Stranger, reason: str, age_s: float) -> None:
@@ -260,11 +263,13 @@ class ConnectionLog:
             self.stranger(stranger).warning("pooler error: %s", error.message)
 
 
-def _prefix(kind: str, session_id: int, pool: Pool, user: str, address: tuple[str, int]) -> str:
-    return f"{kind}-0x{session_id:x}: {pool.database.name}/{user}@{place(address)}"
+def _prefix(kind: str, session_id: int, pool: Pool, user: str, where: str) -> str:
+    return f"{kind}-0x{session_id:x}: {pool.database.name}/{user}@{where}"
 
 
-def place(address: tuple[str, int]) -> str:
-    """Return host and port in one word, an IPv6 address in brackets."""
+def place(address: tuple[str, int], pid: int = 0) -> str:
+    """Return host and port in one word, an IPv6 address in brackets, a local process by number."""
     host, port = address
+    if pid:
+        return f"{host}({pid}):{port}"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

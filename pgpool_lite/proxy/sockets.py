@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pwd
+import re
 import socket
 from struct import Struct
 from typing import Final, Protocol
@@ -13,6 +14,8 @@ from pgpool_lite.wire.channel_binding import end_point_binding
 
 #: How IPv6 writes an IPv4 address. RFC 4291, section 2.5.5.2.
 _MAPPED: Final = "::ffff:"
+#: How the name of a Unix socket ends for which PostgreSQL's clients look.
+_UNIX_PORT: Final = re.compile(r"/\.s\.PGSQL\.([0-9]{1,5})$")
 #: What Linux tells of a Unix socket's peer: process, user, group. unix(7), SO_PEERCRED.
 _UCRED: Final = Struct("3i")
 
@@ -29,20 +32,23 @@ class TunableSocket(Protocol):
 
 
 def peer_address(transport: asyncio.Transport) -> tuple[str, int]:
-    """Return host and port of the other end; ("unix", 0) for a unix socket."""
-    return _address(transport, "peername")
+    """Return host and port of the other end; of a Unix socket "unix" and the port in its name."""
+    return _address(transport, "peername", "sockname")
 
 
 def own_address(transport: asyncio.Transport) -> tuple[str, int]:
-    """Return host and port of this end; ("unix", 0) for a unix socket."""
+    """Return host and port of this end; port 0 for a Unix socket that we have dialed."""
     return _address(transport, "sockname")
 
 
-def _address(transport: asyncio.Transport, end: str) -> tuple[str, int]:
-    name = transport.get_extra_info(end)
-    if isinstance(name, tuple) and len(name) >= 2:
-        return _plain_host(str(name[0])), int(name[1])
-    return "unix", 0
+def _address(transport: asyncio.Transport, *ends: str) -> tuple[str, int]:
+    """Return host and port of the first end; a Unix socket has a name at the listening end only."""
+    names = [transport.get_extra_info(end) for end in ends]
+    if isinstance(names[0], tuple) and len(names[0]) >= 2:
+        return _plain_host(str(names[0][0])), int(names[0][1])
+    texts = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+    ports = [int(found[1]) for text in texts if (found := _UNIX_PORT.search(text))]
+    return "unix", ports[0] if ports else 0
 
 
 def _plain_host(host: str) -> str:
@@ -88,12 +94,26 @@ def certificate_names(transport: asyncio.Transport) -> tuple[str, tuple[str, ...
 
 def peer_uid(transport: asyncio.Transport) -> int | None:
     """Return the user id of the process at the other end of a Unix socket; None for any other."""
+    credentials = _credentials(transport)
+    return credentials and credentials[1]
+
+
+def peer_pid(transport: asyncio.Transport) -> int:
+    """Return the number of the process at the other end of a Unix socket; 0 for any other."""
+    credentials = _credentials(transport)
+    return credentials[0] if credentials else 0
+
+
+def _credentials(transport: asyncio.Transport) -> tuple[int, int, int] | None:
+    """Return process, user and group at the other end of a Unix socket, if the system tells."""
     peer_socket = transport.get_extra_info("socket")
     if peer_socket.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
         return None
     size = _UCRED.size
-    _, uid, _ = _UCRED.unpack(peer_socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return int(uid)
+    pid, uid, gid = _UCRED.unpack(
+        peer_socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    )
+    return pid, uid, gid
 
 
 def system_user_name(user_id: int) -> str:

@@ -73,6 +73,7 @@ class ClientSession:
         "notified_of",
         "owed",
         "parameters",
+        "peer_pid",
         "query_started_at",
         "raw_waits",
         "replication",
@@ -102,6 +103,7 @@ class ClientSession:
         self.cancel_key = cancel_key
         self.user = ""  # as it logged in; the pool may belong to another, who it becomes
         self.connection: ClientSide
+        self.peer_pid = 0  # of its process, where it came by a Unix socket
         self.replication: Replication | None = None  # None for a usual client
         # --- the stream ---
         #: Start of a small message that has not arrived whole.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,7 +44,13 @@ class Wire(asyncio.Transport):
     """A transport that keeps what is written; its buffer is full whenever `is_full` says so."""
 
     def __init__(self) -> None:
-        super().__init__({"peername": ("10.0.0.9", 50_508), "sockname": ("10.0.0.1", 6432)})
+        super().__init__(
+            {
+                "peername": ("10.0.0.9", 50_508),
+                "sockname": ("10.0.0.1", 6432),
+                "socket": SimpleNamespace(family=socket.AF_INET),
+            }
+        )
         self.written = b""
         self.protocol: asyncio.BaseProtocol | None = None
         self.is_full = False

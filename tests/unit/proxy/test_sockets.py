@@ -23,7 +23,9 @@ class Socket(asyncio.Transport):
         (("fe80::1", 5432, 0, 2), ("fe80::1", 5432)),
         (("::ffff:10.0.0.1", 5432, 0, 0), ("10.0.0.1", 5432)),
         (("::ffff:a00:1:2", 5432, 0, 0), ("::ffff:a00:1:2", 5432)),
-        ("/tmp/.s.PGSQL.6432", ("unix", 0)),
+        ("/tmp/.s.PGSQL.6432", ("unix", 6432)),
+        (b"\0pooler/.s.PGSQL.6432", ("unix", 6432)),
+        ("/tmp/elsewhere", ("unix", 0)),
         (None, ("unix", 0)),
     ],
 )
