@@ -252,6 +252,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         )
         session.user = admission.user
         session.peer_pid = self._peer_pid
+        session.requested_at = self._runtime.clock()
         session.replication = self._replication
         self._session = session
         self._early = self._login.rest
@@ -333,8 +334,11 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
 
     def go_on(self, server: ServerSession) -> None:
         """Welcome the client: a server has logged in."""
-        pool, dedication = self._pool, server.dedication
+        session, pool, dedication = self._session, self._pool, server.dedication
+        assert session is not None
         assert pool is not None
+        if dedication is None:
+            pool.counters.wait_time += self._runtime.clock() - session.requested_at
         welcome = pool.welcome if dedication is None else dedication.welcome
         assert welcome is not None
         self._welcome(pool, welcome)

@@ -79,6 +79,17 @@ async def test_stats_count_what_has_passed(postgres: Cluster, connect: Connect) 
         assert 0 < stats.query_time <= stats.xact_time
 
 
+async def test_the_wait_for_a_pools_first_server_counts(
+    postgres: Cluster, connect: Connect
+) -> None:
+    async with Pooler(postgres.dsn(dbname="app")) as pooler:
+        await connect(pooler)
+        waited = pooler.stats()["app"].wait_time
+        await connect(pooler)
+
+        assert 0 < waited == pooler.stats()["app"].wait_time
+
+
 async def test_clients_and_servers_are_listed_with_their_links(
     postgres: Cluster, connect: Connect
 ) -> None:
