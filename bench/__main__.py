@@ -61,6 +61,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--modes", type=_modes, default=list(Mode), metavar="MODE,...", help=modes)
     builds = "of pgpool_lite: compiled, interpreted (default: both)"
     add("--builds", type=_builds, default=list(Kind), metavar="BUILD,...", help=builds)
+    workers = "processes of pgpool_lite, a row for each number (default: 1)"
+    add("--workers", type=_numbers, default=[1], metavar="N,...", help=workers)
     add("--floor", action="store_true", help="measure a loop that only forwards, too")
     add("--rounds", type=int, help=f"of each workload (default: {ROUNDS}, 1 with --quick)")
     add("--pool-size", type=int, default=20, help="of both poolers (default: 20)")
@@ -120,7 +122,7 @@ def count_connections(options: argparse.Namespace) -> int:
     """Return how many connections all targets need at once, for they are all up all the time."""
     clients: list[int] = options.clients
     pool_size: int = options.pool_size
-    pools = (len(options.builds) + 1) * len(Door)
+    pools = (len(options.builds) * len(options.workers) + 1) * len(Door)
     return 2 * max(clients) + pools * pool_size + SPARE_CONNECTIONS
 
 
@@ -161,7 +163,11 @@ def start_targets(
     contexts: list[AbstractContextManager[Target]] = []
     for door in doors:
         behind = replace(settings, door=door)
-        contexts += [built(database, behind, kind) for kind in options.builds]
+        contexts += [
+            built(database, behind, kind, workers)
+            for kind in options.builds
+            for workers in options.workers
+        ]
         contexts.append(pgbouncer(database, behind, options.pgbouncer))
     contexts += [floor(database)] if options.floor else []
     contexts.append(direct(database, postgres.version()))
@@ -179,9 +185,9 @@ def start_targets(
 
 
 @contextmanager
-def built(database: Database, settings: PoolSettings, kind: Kind) -> Iterator[Target]:
+def built(database: Database, settings: PoolSettings, kind: Kind, workers: int) -> Iterator[Target]:
     """Make a build of pgpool_lite and run it before the database."""
-    with build(kind) as made, pgpool_lite(database, settings, made) as target:
+    with build(kind) as made, pgpool_lite(database, settings, made, workers) as target:
         yield target
 
 

@@ -37,7 +37,7 @@ class Run:
         latency = "" if self.latency_ms is None else f"  {self.latency_ms:7.3f} ms"
         cpu = "" if self.cpu_us is None else f"  {self.cpu_us:6.1f} us CPU per {unit}"
         memory = "" if self.resident_kb is None else f"  {self.resident_kb:.2f} KB per {unit}"
-        return f"{self.target:<24} {self.per_s:>9,.0f} {unit}s/s{latency}{cpu}{memory}"
+        return f"{self.target:<27} {self.per_s:>9,.0f} {unit}s/s{latency}{cpu}{memory}"
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ def _count_system_calls(targets: Sequence[Target], workload: Workload, outcome: 
             continue
         if calls is not None:
             outcome.system_calls.append(calls)
-            say(f"  system calls  {target.name:<24} {calls} per {workload.unit}")
+            say(f"  system calls  {target.name:<27} {calls} per {workload.unit}")
 
 
 def _leave_out(target: Target, workload: Workload, error: BenchError, outcome: Outcome) -> None:

@@ -48,6 +48,12 @@ def parse_stat(text: str) -> ProcessStat:
     )
 
 
+def tree_pids(root_pid: int, proc: Path = PROC) -> list[int]:
+    """Return the numbers of a process and all its descendants; none where there is no /proc."""
+    stats = {stat.pid: stat for stat in _read_stats(proc)}
+    return sorted(stat.pid for stat in stats.values() if _descends(stat, root_pid, stats))
+
+
 def tree_cpu_s(root_pid: int, proc: Path = PROC) -> float | None:
     """Return the user and system time of a process and all its descendants, in seconds.
 
@@ -138,6 +144,10 @@ class Child:
     def cpu_s(self) -> float | None:
         """Return the CPU seconds of its whole tree so far; None where they cannot be read."""
         return tree_cpu_s(self.pid)
+
+    def tree_pids(self) -> list[int]:
+        """Return the process ids of its whole tree."""
+        return tree_pids(self.pid)
 
     def resident_kb(self) -> int | None:
         """Return its whole tree's resident memory in KB; None where it cannot be read."""

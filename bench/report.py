@@ -22,7 +22,7 @@ from bench.targets import Target
 from bench.workload import Percentiles, Unit, Workload
 
 YARDSTICK = "pgbouncer"
-NAME_WIDTH = 25
+NAME_WIDTH = 28
 CELL_WIDTH = 34
 BRIEF_WIDTH = 9
 

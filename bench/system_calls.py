@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,27 +56,29 @@ def count_system_calls(target: Target, workload: Workload) -> SystemCalls | None
 
 
 def trace(child: Child, action: Callable[[], RunResult]) -> tuple[dict[str, int], RunResult]:
-    """Count the system calls of a process while the action runs."""
+    """Count the system calls of a process and its descendants while the action runs."""
     strace = shutil.which("strace")
     if strace is None:
         raise LeftOut("system calls: strace is not installed")
+    pids = child.tree_pids() or [child.pid]
     with tempfile.TemporaryDirectory() as folder:
         table, log = Path(folder, "table"), Path(folder, "log")
-        command = [strace, "-c", "-f", "-o", str(table), "-p", str(child.pid)]
+        command = [strace, "-c", "-f", "-o", str(table)]
+        command += [word for pid in pids for word in ("-p", str(pid))]
         with running(command, log=log) as tracer:
-            _await_attached(tracer, log, child.pid)
+            _await_attached(tracer, log, pids)
             result = action()
             tracer.interrupt()
         return parse_table(table.read_text(encoding="utf-8")), result
 
 
-def _await_attached(tracer: Child, log: Path, pid: int) -> None:
+def _await_attached(tracer: Child, log: Path, pids: Sequence[int]) -> None:
     deadline = time.monotonic() + ATTACH_TIMEOUT_S
     while tracer.is_running and time.monotonic() < deadline:
-        if "attached" in log.read_text(encoding="utf-8", errors="replace"):
+        if log.read_text(encoding="utf-8", errors="replace").count("attached") >= len(pids):
             return
         time.sleep(0.02)
-    raise LeftOut(f"system calls: {tracer.last_words().replace(str(pid), 'PID')}")
+    raise LeftOut(f"system calls: {tracer.last_words().replace(str(pids[0]), 'PID')}")
 
 
 def parse_table(text: str) -> dict[str, int]:

@@ -97,28 +97,41 @@ def floor(database: Database) -> Iterator[Target]:
 
 
 @contextmanager
-def pgpool_lite(database: Database, settings: PoolSettings, build: Build) -> Iterator[Target]:
-    """Run a build of this project before the database."""
+def pgpool_lite(
+    database: Database, settings: PoolSettings, build: Build, workers: int = 1
+) -> Iterator[Target]:
+    """Run a build of this project before the database, as so many processes."""
     port = find_free_port()
     with tempfile.TemporaryDirectory() as folder:
         door = settings.door.build(Path(folder))
-        command = [*build.command(), *serve_arguments(database, settings, port, door)]
+        told = serve_arguments(database, settings, port, door, workers)
+        command = [*build.command(), *told]
+        name = build.name if workers == 1 else f"{build.name} x{workers}"
         log = Path(folder, "pgpool_lite.log")
         with running(command, log=log, directory=build.folder) as child:
             pooled = settings.door.enter(database.at(HOST, port))
             shown = " ".join(command).replace(database.url(), "postgresql://...")
-            target = Target(build.name, build.version(), shown, pooled, child, door=settings.door)
+            target = Target(name, build.version(), shown, pooled, child, door=settings.door)
             yield _await_listening(target, child)
 
 
 def serve_arguments(
-    database: Database, settings: PoolSettings, port: int, door: Mapping[str, str]
+    database: Database,
+    settings: PoolSettings,
+    port: int,
+    door: Mapping[str, str],
+    workers: int = 1,
 ) -> list[str]:
-    """Return what pgpool_lite is told: PgBouncer's settings, said in its own way."""
+    """Return what pgpool_lite is told: PgBouncer's settings, said in its own way.
+
+    Several workers share out what they are allowed, but the kernel does not deal clients evenly:
+    each of them may have all.
+    """
     return [
         *("serve", "--to", database.url(), "--listen", f"{HOST}:{port}"),
         *("--pool-size", str(settings.pool_size)),
-        *("--set", f"max_client_conn={settings.max_client_conn}"),
+        *("--set", f"max_client_conn={settings.max_client_conn * workers}"),
+        *(("--workers", str(workers)) if workers > 1 else ()),
         *(word for name in QUIET for word in ("--set", f"{name}=0")),
         *(word for name, value in door.items() for word in ("--set", f"{name}={value}")),
     ]

@@ -63,9 +63,15 @@ def test_both_builds_are_measured_unless_one_is_chosen() -> None:
     assert parse_arguments(["--builds", "interpreted"]).builds == [Kind.INTERPRETED]
 
 
+def test_pgpool_lite_may_be_measured_as_several_processes() -> None:
+    assert parse_arguments([]).workers == [1]
+    assert parse_arguments(["--workers", "1,2"]).workers == [1, 2]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["--workers", "many"],
         ["--modes", "fast"],
         ["--clients", "many"],
         ["--quick", "--seconds", "9"],

@@ -68,6 +68,14 @@ def test_a_system_without_proc_has_no_cpu_time(tmp_path: Path) -> None:
     assert tree_cpu_s(10, tmp_path / "absent") is None
 
 
+def test_a_tree_is_a_process_and_all_that_descend_from_it(tmp_path: Path) -> None:
+    nothing = (0, 0, 0, 0)
+    family = ((10, 1), (11, 10), (12, 11), (13, 1))
+    proc = write_proc(tmp_path, *(stat_line(pid, parent, nothing) for pid, parent in family))
+
+    assert tree_pids(10, proc) == [10, 11, 12]
+
+
 def test_resident_memory_is_added_up_over_the_tree(tmp_path: Path) -> None:
     lines = (stat_line(10, 1, (0, 0, 0, 0)), stat_line(11, 10, (0, 0, 0, 0)))
     proc = write_proc(tmp_path, *lines)

@@ -64,3 +64,9 @@ def test_pgpool_lite_gets_the_same_limits() -> None:
         " --pool-size 20 --set max_client_conn=600 --set log_connections=0"
         " --set log_disconnections=0 --set log_stats=0 --set auth_type=plain"
     )
+
+
+def test_several_workers_may_each_have_all_clients() -> None:
+    arguments = " ".join(serve_arguments(DATABASE, PoolSettings(20, 600), 6543, {}, workers=2))
+
+    assert "--pool-size 20 --set max_client_conn=1200 --workers 2 " in arguments
