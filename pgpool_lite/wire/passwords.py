@@ -16,7 +16,7 @@ import re
 from enum import Enum
 
 from pgpool_lite.errors import ConfigError
-from pgpool_lite.wire.scram import ScramSecret
+from pgpool_lite.wire.scram import SCRAM_PREFIX, ScramSecret
 
 # Lower case only, as PostgreSQL and PgBouncer have it: anything else is somebody's plain password.
 _MD5_SECRET = re.compile(r"md5[0-9a-f]{32}")
@@ -34,6 +34,8 @@ def classify_secret(secret: str) -> SecretKind:
     """Tell what kind of secret this is; what is neither md5 nor a whole SCRAM secret is plain."""
     if _MD5_SECRET.fullmatch(secret):
         return SecretKind.MD5
+    if not secret.startswith(SCRAM_PREFIX):
+        return SecretKind.PLAIN
     try:
         ScramSecret.parse(secret)
     except ConfigError:

@@ -20,39 +20,39 @@ RFC 5802, RFC 7677; PostgreSQL documentation, "SASL Authentication".
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pgpool_lite.errors import (
     ClientProtocolError,
     ConfigError,
     LoginRejected,
-    PgPoolLiteError,
     ServerLoginFailed,
     ServerProtocolError,
 )
 from pgpool_lite.wire.channel_binding import CHANNEL_BINDING_TYPE, UNBOUND, ClientBinding
 from pgpool_lite.wire.saslprep import normalize_password
+from pgpool_lite.wire.scram_messages import (
+    Turns,
+    check_nonce,
+    decode_base64,
+    encode_base64,
+    read_values,
+)
 
 # PgBouncer's bound since 1.26.0 (CVE-2026-6669: a server that asks for a billion iterations stops
 # every other client meanwhile). PostgreSQL's default is 4096.
 MAX_ITERATIONS = 1_000_000
-# Both nonces together are 48 characters between libpq and PostgreSQL. PgBouncer has room for some
-# 450, and overran its buffer when a server sent more (CVE-2026-6665).
-MAX_NONCE_LENGTH = 512
-# Room for the longest nonce twice over; what is longer is no message of this exchange.
-MAX_MESSAGE_LENGTH = 2048
 # PostgreSQL's salt length, so that a secret made here looks like one made there.
 SALT_LENGTH = 16
 
+#: What every stored secret begins with.
+SCRAM_PREFIX = "SCRAM-SHA-256$"
+
 _KEY_LENGTH = 32
-_CONTROL_CHARACTER = re.compile(rb"[\x00-\x1f\x7f]")
-_PRINTABLE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")
 _POSITIVE_NUMBER = re.compile(rb"[1-9][0-9]{0,9}")
 _GS2_HEADER = re.compile(rb"([ny]|p=[A-Za-z0-9.-]+),([^,]*),")
 _BASE64 = "([A-Za-z0-9+/=]+)"
@@ -60,8 +60,6 @@ _SECRET = re.compile(rf"SCRAM-SHA-256\$([1-9][0-9]{{0,9}}):{_BASE64}\${_BASE64}:
 
 NonceMaker = Callable[[], str]
 """Makes one unpredictable printable word without a comma; `secrets.token_urlsafe` is one."""
-
-_Blame = Callable[[str], PgPoolLiteError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ class ScramSecret:
             )
         iterations, *parts = found.groups()
         salt, stored_key, server_key = (
-            _decode_base64(part.encode(), ConfigError, "a SCRAM secret") for part in parts
+            decode_base64(part.encode(), ConfigError, "a SCRAM secret") for part in parts
         )
         if len(stored_key) != _KEY_LENGTH or len(server_key) != _KEY_LENGTH:
             raise ConfigError(f"the keys of a SCRAM secret must have {_KEY_LENGTH} bytes")
@@ -121,8 +119,7 @@ class ScramSecret:
     def encode(self) -> str:
         """Write PostgreSQL's form. It is not `str()`, which would put the keys into logs."""
         salt, stored_key, server_key = (
-            base64.b64encode(part).decode()
-            for part in (self.salt, self.stored_key, self.server_key)
+            encode_base64(part).decode() for part in (self.salt, self.stored_key, self.server_key)
         )
         return f"SCRAM-SHA-256${self.iterations}:{salt}${stored_key}:{server_key}"
 
@@ -181,7 +178,7 @@ class ScramServer:
         self._secret = secret
         self._make_nonce = make_nonce
         self._channel_binding = channel_binding
-        self._turns = _Turns(ClientProtocolError, "client-first", "client-final")
+        self._turns = Turns(ClientProtocolError, "client-first", "client-final")
         # Set by `first`, read by `final`: what client-final must repeat, and what gets signed.
         self._binding_input = b""
         self._nonce = b""
@@ -192,14 +189,15 @@ class ScramServer:
 
         The user name in it is ignored, as in PostgreSQL: the StartupMessage has named the user.
         """
-        with self._turns.take("client-first"):
-            bare = self._read_gs2_header(client_first)
-            _, client_nonce, *_ = _read_values(bare, "nr.*", "client-first", ClientProtocolError)
-            _check_nonce(client_nonce, ClientProtocolError)
-            self._nonce = client_nonce + self._make_nonce().encode()
-            salt = base64.b64encode(self._secret.salt)
-            server_first = b"r=%b,s=%b,i=%d" % (self._nonce, salt, self._secret.iterations)
-            self._first_messages = b"%b,%b" % (bare, server_first)
+        self._turns.take("client-first")
+        bare = self._read_gs2_header(client_first)
+        _, client_nonce, *_ = read_values(bare, "nr.*", "client-first", ClientProtocolError)
+        check_nonce(client_nonce, ClientProtocolError)
+        self._nonce = client_nonce + self._make_nonce().encode()
+        salt = encode_base64(self._secret.salt)
+        server_first = b"r=%b,s=%b,i=%d" % (self._nonce, salt, self._secret.iterations)
+        self._first_messages = b"%b,%b" % (bare, server_first)
+        self._turns.pass_on()
         return server_first
 
     def final(self, client_final: bytes) -> bytes:
@@ -207,24 +205,25 @@ class ScramServer:
 
         Raises LoginRejected when the client does not know the password.
         """
-        with self._turns.take("client-final"):
-            binding, nonce, *_, proof_text = _read_values(
-                client_final, "cr[^p]*p", "client-final", ClientProtocolError
-            )
-            if binding != base64.b64encode(self._binding_input):
-                raise ClientProtocolError("SCRAM channel binding check failed")
-            if nonce != self._nonce:
-                raise ClientProtocolError("SCRAM nonce in client-final is not the one sent")
-            proof = _decode_base64(proof_text, ClientProtocolError, "the SCRAM proof")
-            if len(proof) != _KEY_LENGTH:
-                raise ClientProtocolError(f"a SCRAM proof must have {_KEY_LENGTH} bytes")
-            without_proof = client_final[: -len(b",p=" + proof_text)]
-            auth_message = b"%b,%b" % (self._first_messages, without_proof)
-            client_key = _xor(proof, _hmac(self._secret.stored_key, auth_message))
-            if not hmac.compare_digest(_sha256(client_key), self._secret.stored_key):
-                raise LoginRejected("SASL authentication failed")
-            self.client_key = client_key
-        return b"v=" + base64.b64encode(_hmac(self._secret.server_key, auth_message))
+        self._turns.take("client-final")
+        binding, nonce, *_, proof_text = read_values(
+            client_final, "cr[^p]*p", "client-final", ClientProtocolError
+        )
+        if binding != encode_base64(self._binding_input):
+            raise ClientProtocolError("SCRAM channel binding check failed")
+        if nonce != self._nonce:
+            raise ClientProtocolError("SCRAM nonce in client-final is not the one sent")
+        proof = decode_base64(proof_text, ClientProtocolError, "the SCRAM proof")
+        if len(proof) != _KEY_LENGTH:
+            raise ClientProtocolError(f"a SCRAM proof must have {_KEY_LENGTH} bytes")
+        without_proof = client_final[: -len(b",p=" + proof_text)]
+        auth_message = b"%b,%b" % (self._first_messages, without_proof)
+        client_key = _xor(proof, _hmac(self._secret.stored_key, auth_message))
+        if not hmac.compare_digest(_sha256(client_key), self._secret.stored_key):
+            raise LoginRejected("SASL authentication failed")
+        self.client_key = client_key
+        self._turns.pass_on()
+        return b"v=" + encode_base64(_hmac(self._secret.server_key, auth_message))
 
     def _read_gs2_header(self, client_first: bytes) -> bytes:
         """Check the GS2 header, keep what client-final must repeat of it, give what comes after."""
@@ -272,36 +271,38 @@ class ScramClient:
         self._nonce = make_nonce().encode()
         # PostgreSQL ignores the user name, and libpq leaves it empty.
         self._first_bare = b"n=,r=" + self._nonce
-        self._turns = _Turns(ServerProtocolError, "client-first", "server-first", "server-final")
+        self._turns = Turns(ServerProtocolError, "client-first", "server-first", "server-final")
         # Set by `final`, checked by `verify`.
         self._server_signature = b""
 
     def first(self) -> bytes:
         """Give client-first."""
-        with self._turns.take("client-first"):
-            return self._binding.header + self._first_bare
+        self._turns.take("client-first")
+        self._turns.pass_on()
+        return self._binding.header + self._first_bare
 
     def final(self, server_first: bytes) -> bytes:
         """Answer server-first with client-final; with a password it costs what `derive_keys` does.
 
         Raises ServerLoginFailed when the server asks for more than MAX_ITERATIONS.
         """
-        with self._turns.take("server-first"):
-            nonce, salt_text, iterations_text = _read_values(
-                server_first, "rsi", "server-first", ServerProtocolError
-            )
-            _check_nonce(nonce, ServerProtocolError)
-            if not nonce.startswith(self._nonce) or nonce == self._nonce:
-                raise ServerProtocolError("server's SCRAM nonce does not continue ours")
-            salt = _decode_base64(salt_text, ServerProtocolError, "the SCRAM salt")
-            iterations = _read_iterations(iterations_text)
-            known = self._credential
-            keys = known if isinstance(known, ScramKeys) else derive_keys(known, salt, iterations)
-            without_proof = b"c=%b,r=%b" % (self._binding.encoded, nonce)
-            auth_message = b"%b,%b,%b" % (self._first_bare, server_first, without_proof)
-            client_signature = _hmac(_sha256(keys.client_key), auth_message)
-            proof = base64.b64encode(_xor(keys.client_key, client_signature))
-            self._server_signature = _hmac(keys.server_key, auth_message)
+        self._turns.take("server-first")
+        nonce, salt_text, iterations_text = read_values(
+            server_first, "rsi", "server-first", ServerProtocolError
+        )
+        check_nonce(nonce, ServerProtocolError)
+        if not nonce.startswith(self._nonce) or nonce == self._nonce:
+            raise ServerProtocolError("server's SCRAM nonce does not continue ours")
+        salt = decode_base64(salt_text, ServerProtocolError, "the SCRAM salt")
+        iterations = _read_iterations(iterations_text)
+        known = self._credential
+        keys = known if isinstance(known, ScramKeys) else derive_keys(known, salt, iterations)
+        without_proof = b"c=%b,r=%b" % (self._binding.encoded, nonce)
+        auth_message = b"%b,%b,%b" % (self._first_bare, server_first, without_proof)
+        client_signature = _hmac(_sha256(keys.client_key), auth_message)
+        proof = encode_base64(_xor(keys.client_key, client_signature))
+        self._server_signature = _hmac(keys.server_key, auth_message)
+        self._turns.pass_on()
         return b"%b,p=%b" % (without_proof, proof)
 
     def verify(self, server_final: bytes) -> None:
@@ -309,61 +310,18 @@ class ScramClient:
 
         Raises ServerLoginFailed when it does not, or when it says that it refuses us.
         """
-        with self._turns.take("server-final"):
-            (value,) = _read_values(server_final, "v|e", "server-final", ServerProtocolError)
-            if server_final.startswith(b"e"):
-                reason = value.decode(errors="replace")
-                raise ServerLoginFailed(f"server refused the SCRAM login: {reason}")
-            signature = _decode_base64(value, ServerProtocolError, "the server's SCRAM signature")
-            if not hmac.compare_digest(signature, self._server_signature):
-                raise ServerLoginFailed(
-                    "server did not prove that it knows our SCRAM secret (wrong signature)"
-                )
-            self.is_verified = True
-
-
-class _Turns:
-    """Which message of an exchange comes next; owned by one half, and lives as long."""
-
-    def __init__(self, blame: _Blame, *names: str) -> None:
-        self._blame = blame
-        # What is still to come, in order; empty after the end and after any error.
-        self._left = names
-
-    @contextmanager
-    def take(self, name: str) -> Iterator[None]:
-        """Let the body handle message `name` if it is next; if the body fails nothing is next."""
-        left, self._left = self._left, ()
-        if not left or left[0] != name:
-            expected = left[0] if left else "nothing, the exchange is over"
-            raise self._blame(f"SCRAM message out of order: got {name}, expected {expected}")
-        yield
-        self._left = left[1:]
-
-
-def _read_values(message: bytes, names: str, title: str, blame: _Blame) -> list[bytes]:
-    """Split a message at its commas into attributes whose letters, in order, match `names`."""
-    if len(message) > MAX_MESSAGE_LENGTH:
-        raise blame(f"SCRAM {title} has {len(message)} bytes, at most {MAX_MESSAGE_LENGTH} allowed")
-    if _CONTROL_CHARACTER.search(message):
-        raise blame(f"malformed SCRAM {title} (control character)")
-    attributes = message.split(b",")
-    if not all(text[:1].isalpha() and text[1:2] == b"=" for text in attributes):
-        raise blame(f"malformed SCRAM {title} (expected letter=value, separated by commas)")
-    letters = b"".join(text[:1] for text in attributes).decode()
-    if "m" in letters:
-        # RFC 5802 section 5.1: "m" marks extensions that whoever does not know them must refuse.
-        raise blame(f"SCRAM {title} requires an extension that is not supported")
-    if not re.fullmatch(names, letters):
-        raise blame(f"malformed SCRAM {title} (unexpected or missing attributes: {letters})")
-    return [text[2:] for text in attributes]
-
-
-def _check_nonce(nonce: bytes, blame: _Blame) -> None:
-    if len(nonce) > MAX_NONCE_LENGTH:
-        raise blame(f"SCRAM nonce has {len(nonce)} bytes, at most {MAX_NONCE_LENGTH} allowed")
-    if not _PRINTABLE.fullmatch(nonce):
-        raise blame("SCRAM nonce is empty or not printable")
+        self._turns.take("server-final")
+        (value,) = read_values(server_final, "v|e", "server-final", ServerProtocolError)
+        if server_final.startswith(b"e"):
+            reason = value.decode(errors="replace")
+            raise ServerLoginFailed(f"server refused the SCRAM login: {reason}")
+        signature = decode_base64(value, ServerProtocolError, "the server's SCRAM signature")
+        if not hmac.compare_digest(signature, self._server_signature):
+            raise ServerLoginFailed(
+                "server did not prove that it knows our SCRAM secret (wrong signature)"
+            )
+        self.is_verified = True
+        self._turns.pass_on()
 
 
 def _read_iterations(text: bytes) -> int:
@@ -377,17 +335,6 @@ def _read_iterations(text: bytes) -> int:
     return int(text)
 
 
-def _decode_base64(text: bytes, blame: _Blame, title: str) -> bytes:
-    """Decode, and refuse every spelling but the one that encoding the result gives."""
-    try:
-        decoded = base64.b64decode(text, validate=True)
-    except ValueError:
-        decoded = b""
-    if not decoded or base64.b64encode(decoded) != text:
-        raise blame(f"{title} is not valid base64")
-    return decoded
-
-
 def _hmac(key: bytes, *parts: bytes) -> bytes:
     return hmac.digest(key, b"".join(parts), "sha256")
 
@@ -397,4 +344,4 @@ def _sha256(data: bytes) -> bytes:
 
 
 def _xor(left: bytes, right: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(left, right, strict=True))
+    return (int.from_bytes(left) ^ int.from_bytes(right)).to_bytes(_KEY_LENGTH)
