@@ -6,19 +6,8 @@ taken out.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
-
-#: How much of a statement is shown, after its values have been taken out.
-SHOWN_STATEMENT: Final = 60
-#: A quoted text, with '' and backslashes in it, or a dollar-quoted one, or one that has no end;
-#: or a number that is not part of a name.
-_VALUE: Final = re.compile(
-    r"""'(?:[^'\\]|''|\\.)*(?:'|$)|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$)|(?<![\w"$.])\d[\w.]*""",
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +176,3 @@ class Evidence:
     console: ConsoleView | None = None
     #: A message from the application's log, as it was given.
     message: str = ""
-
-
-def without_values(statement: str) -> str:
-    """Return the head of a statement on one line, each value replaced by a question mark."""
-    text = " ".join(_VALUE.sub("?", statement).split())
-    return text if len(text) <= SHOWN_STATEMENT else f"{text[:SHOWN_STATEMENT]}..."

@@ -31,9 +31,9 @@ from pgpool_lite.operate.doctor_evidence import (
     Sharing,
     Trial,
     Waiting,
-    without_values,
 )
 from pgpool_lite.pool.registry import CONSOLE
+from pgpool_lite.session.statement_head import without_values
 from pgpool_lite.wire import codes
 from pgpool_lite.wire.frontend import encode, encode_string
 

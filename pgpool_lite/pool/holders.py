@@ -17,6 +17,7 @@ from pgpool_lite.pool.pool import Pool
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.parameters import APPLICATION_NAME
 from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.statement_head import last_statement, without_values
 from pgpool_lite.session.states import ClientState, ServerState
 from pgpool_lite.wire import codes
 
@@ -151,7 +152,7 @@ def _of_holding(holding: Holding, asker: ClientSession) -> str:
     assert client is not None
     if client.user != asker.user:
         return f"{said}, a client of another user"
-    return ", ".join((said, *_names(client)))
+    return ", ".join((said, *_names(client), *_last(holding.oldest)))
 
 
 def _names(client: ClientSession) -> Iterable[str]:
@@ -160,6 +161,13 @@ def _names(client: ClientSession) -> Iterable[str]:
         shown = application[:SHOWN_NAME]
         yield f"application {shown!r}"
     yield f"client C-0x{client.id:x}"
+
+
+def _last(server: ServerSession) -> Iterable[str]:
+    """Yield what the holder asked last, its values left out: it is another client's data."""
+    statement = without_values(last_statement(server))
+    if statement:
+        yield f"last `{statement}`"
 
 
 def _unheld(pool: Pool) -> Iterator[str]:

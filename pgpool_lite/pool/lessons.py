@@ -152,7 +152,12 @@ LESSONS: Final = (
         hint=f"{_OWN_POOL} Or raise max_user_client_connections, also per user.",
     ),
     Lesson(LIMITS, "no more connections allowed (file descriptors)"),
-    Lesson(LIMITS, "too many logins at a time (...)"),
+    Lesson(
+        LIMITS,
+        "too many logins at a time (...)",
+        "As many clients as may are proving who they are, in all or from this address.",
+        "Have the application keep its connections, or raise the setting that is named.",
+    ),
     # --- login ---
     Lesson(LOGIN, "password authentication failed", hint=_SECRETS),
     Lesson(LOGIN, "SASL authentication failed", hint=_SECRETS),
@@ -339,11 +344,7 @@ LESSONS: Final = (
         "cannot ... admin db: ...",
         hint="Name another database; KILL_CLIENT and SHUTDOWN are for the console's own clients.",
     ),
-    Lesson(
-        CONSOLE,
-        "admin access needed",
-        hint="Name the user in admin_users, and RELOAD.",
-    ),
+    Lesson(CONSOLE, "admin access needed", hint="Name the user in admin_users, and RELOAD."),
     Lesson(
         CONSOLE,
         "PAUSE was ended by RESUME before all clients had finished",

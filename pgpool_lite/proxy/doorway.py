@@ -204,8 +204,7 @@ class Doorway:
         found = self._unproven.add(client, client.address[0], limit, address_limit)
         if found is not None:
             oldest, setting = found
-            hint = f"Log in faster, or have {setting} raised: who logs in for longest goes first."
-            oldest.refuse(LimitReached(f"too many logins at a time ({setting})", hint=hint))
+            oldest.refuse(LimitReached(f"too many logins at a time ({setting})"))
 
     def proved(self, client: ClientLoginConnection) -> None:
         """Note that a connection has proved who it is; a server may be all that it waits for."""

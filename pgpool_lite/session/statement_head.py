@@ -30,6 +30,24 @@ HEAD_LENGTH: Final = 100
 _PASSWORD: Final = re.compile(r"(passw[^'\"$=]*)['\"$=].*", re.IGNORECASE)
 _URL_PASSWORD: Final = re.compile(r"(://[^\s:/@']*:)[^\s@]*")
 
+#: A quoted text, with '' and backslashes in it, or a dollar-quoted one, or one that has no end; or
+#: a number that is not part of a name.
+_VALUE: Final = re.compile(
+    r"""'(?:[^'\\]|''|\\.)*(?:'|$)|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$)|(?<![\w"$.])\d[\w.]*""",
+    re.DOTALL,
+)
+#: Characters that are left of a head without values.
+SHORT_LENGTH: Final = 60
+
+
+def without_values(statement: str) -> str:
+    """Return the head of a statement on one line, each value in it replaced by a question mark.
+
+    For whoever may know what others do, and not with whose data.
+    """
+    text = " ".join(_VALUE.sub("?", statement).split())
+    return text if len(text) <= SHORT_LENGTH else f"{text[:SHORT_LENGTH]}..."
+
 
 def last_statement(server: ServerSession) -> str:
     """Return the head of what `server` was last asked by the client that holds it, "" for nothing.

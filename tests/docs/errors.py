@@ -33,12 +33,14 @@ vain reads who has the servers:
 ```
 FATAL:  query_wait_timeout
 DETAIL:  Waited 00:02:00 for a server. 5 of 5 servers of app/alice: 4 idle in transaction, oldest
-00:03:10, application 'api', client C-0x2a; 1 active, oldest 00:00:01, application 'report', client
-C-0x31. 7 clients wait, the oldest for 00:02:00.
+00:03:10, application 'api', client C-0x2a, last `UPDATE orders SET total = ? WHERE id = ?`; 1
+active, oldest 00:00:01, application 'report', client C-0x31, last `SELECT count(*) FROM orders`. 7
+clients wait, the oldest for 00:02:00.
 HINT:  Transactions that wait for their client hold the servers: commit, or close the session, ...
 ```
 
-Names are those of the same user's clients only. Of other users' clients it says how many they are,
+Names and statements are those of the same user's clients only, and values in a statement are left
+out. Of other users' clients it says how many they are,
 what they do and since when. A refused login reads the same for a wrong password and for a user that
 does not exist; the reason is in the pooler's log.
 

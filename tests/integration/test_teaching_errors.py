@@ -48,6 +48,7 @@ async def test_who_waits_in_vain_reads_who_holds_the_servers(
     assert (error["S"], error["C"], error["M"]) == ("FATAL", "08P01", "query_wait_timeout")
     assert "1 of 1 servers of app/postgres: 1 idle in transaction" in error["D"]
     assert "application 'api'" in error["D"]
+    assert "last `BEGIN`" in error["D"]
     assert "idle_transaction_timeout" in error["H"]
 
 

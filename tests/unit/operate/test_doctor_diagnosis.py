@@ -21,8 +21,8 @@ from pgpool_lite.operate.doctor_evidence import (
     Sharing,
     Trial,
     Waiting,
-    without_values,
 )
+from pgpool_lite.session.statement_head import without_values
 
 POOLED = Arrival("db:6543/app as alice", server_version="15.1", key_pid=7, backend_pid=8)
 DIRECT = Arrival("db:5432/app as alice", server_version="15.1", key_pid=8, backend_pid=8)

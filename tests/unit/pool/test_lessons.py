@@ -34,7 +34,7 @@ PASSED_ON = {
     "session.close_reason",  # behind PostgreSQL's own FATAL, which the client has heard
     "said.message or 'login failed'",
     "f'{refusal}: {name}'",
-    "NO_SERVER_YET",
+    *("NO_SERVER_YET", "session.close_reason"),
 }
 #: Sentences that are put together or kept elsewhere, with the place that says them.
 SAID_ELSEWHERE = {

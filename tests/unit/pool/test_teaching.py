@@ -24,6 +24,7 @@ from pgpool_lite.session.server import ServerSession
 from pgpool_lite.wire import codes
 from tests.unit.pairs import WELCOME, make_client
 from tests.unit.pool.helpers import add_client, add_server, make_pool
+from tests.wire_messages import Query
 
 SETTINGS = Settings()
 TIMEOUT = LimitReached("query_wait_timeout")
@@ -90,6 +91,24 @@ def test_of_other_users_clients_it_tells_no_names() -> None:
 
     assert "1 idle in transaction, oldest 00:05:00, a client of another user." in detail
     assert "payroll" not in detail
+
+
+def test_what_a_holder_asked_last_is_told_without_its_values() -> None:
+    pool = make_pool(pool_size=1)
+    _, server = in_transaction(pool, 1, since=0.0)
+    server.asked = Query("UPDATE orders SET card = '4711 0815' WHERE id = 42")
+
+    detail = told(pool, waiting(pool)).detail
+
+    assert "client C-0x1, last `UPDATE orders SET card = ? WHERE id = ?`." in detail
+
+
+def test_what_another_user_asked_is_not_told() -> None:
+    pool = make_pool(pool_size=1)
+    other, server = in_transaction(pool, 1, since=0.0)
+    other.user, server.asked = "bob", Query("UPDATE salaries SET amount = 1")
+
+    assert "salaries" not in told(pool, waiting(pool)).detail
 
 
 def test_how_many_wait_is_told_to_each_of_them() -> None:
