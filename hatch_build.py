@@ -20,12 +20,18 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-#: What every query runs through, and all that inherits from it or that it inherits from: Python
-#: cannot make an interpreted class of a compiled one, and mypyc knows only its own by their layout.
+#: What every query and every login runs through, and all that inherits from it or that it inherits
+#: from: Python cannot make an interpreted class of a compiled one, and mypyc knows only its own by
+#: their layout.
 MODULES = (
+    "pgpool_lite/wire/backend.py",
     "pgpool_lite/wire/codes.py",
     "pgpool_lite/wire/framing.py",
+    "pgpool_lite/wire/frontend.py",
+    "pgpool_lite/wire/scram.py",
+    "pgpool_lite/wire/scram_messages.py",
     "pgpool_lite/session/client.py",
+    "pgpool_lite/session/client_login.py",
     "pgpool_lite/session/copying.py",
     "pgpool_lite/session/entries.py",
     "pgpool_lite/session/interest.py",
@@ -34,17 +40,35 @@ MODULES = (
     "pgpool_lite/session/own_queries.py",
     "pgpool_lite/session/parameters.py",
     "pgpool_lite/session/renaming.py",
+    "pgpool_lite/session/replication.py",
     "pgpool_lite/session/rewriter.py",
     "pgpool_lite/session/server.py",
     "pgpool_lite/session/statements.py",
     "pgpool_lite/session/tracking.py",
     "pgpool_lite/session/usual.py",
+    "pgpool_lite/pool/admission.py",
+    "pgpool_lite/pool/applicants.py",
+    "pgpool_lite/pool/challenges.py",
+    "pgpool_lite/pool/database.py",
+    "pgpool_lite/pool/headcount.py",
+    "pgpool_lite/pool/peering.py",
     "pgpool_lite/pool/pool.py",
+    "pgpool_lite/pool/registry.py",
     "pgpool_lite/pool/roster.py",
+    "pgpool_lite/pool/secrets.py",
     "pgpool_lite/pool/stats.py",
+    "pgpool_lite/pool/welcomes.py",
+    "pgpool_lite/pool/wishes.py",
     "pgpool_lite/proxy/client_connection.py",
+    "pgpool_lite/proxy/client_login.py",
+    "pgpool_lite/proxy/dispatcher.py",
     "pgpool_lite/proxy/guarded.py",
+    "pgpool_lite/proxy/keys.py",
+    "pgpool_lite/proxy/origins.py",
+    "pgpool_lite/proxy/secret_lookup.py",
     "pgpool_lite/proxy/server_connection.py",
+    "pgpool_lite/proxy/sockets.py",
+    "pgpool_lite/proxy/unlinked.py",
 )
 
 

@@ -86,6 +86,10 @@ class NoTransport(asyncio.Transport):
     def close(self) -> None:
         """Do nothing."""
 
+    def get_write_buffer_size(self) -> int:
+        """Have nothing left to send."""
+        return 0
+
     def is_closing(self) -> bool:
         """Never close."""
         return False
@@ -110,7 +114,7 @@ class Case:
     def log_in_and_leave(self) -> None:
         """Play one client from accept to close."""
         transport = NoTransport()
-        newcomer = ClientLoginConnection(self.runtime)
+        newcomer = ClientLoginConnection(self.runtime, is_unix=False)
         transport.set_protocol(newcomer)
         newcomer.connection_made(transport)
         newcomer.data_received(STARTUP)

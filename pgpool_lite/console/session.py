@@ -25,7 +25,6 @@ from pgpool_lite.console.messages import (
     decode_parse,
     decode_target,
 )
-from pgpool_lite.console.tables import PGBOUNCER_VERSION
 from pgpool_lite.console.values import (
     BINARY_FORMAT,
     TEXT_FORMAT,
@@ -36,6 +35,7 @@ from pgpool_lite.console.values import (
 from pgpool_lite.errors import FEATURE_NOT_SUPPORTED, ClientProtocolError
 from pgpool_lite.pool.stats import Counters
 from pgpool_lite.pool.teaching import Scene, explain
+from pgpool_lite.version import PGBOUNCER_VERSION
 from pgpool_lite.wire import backend, codes
 from pgpool_lite.wire.backend import Column
 from pgpool_lite.wire.frontend import CancelKey, decode_query, encode

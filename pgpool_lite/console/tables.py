@@ -21,12 +21,9 @@ from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.replication import Replication
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState, ServerState
-from pgpool_lite.version import __version__
+from pgpool_lite.version import PGBOUNCER_VERSION, __version__
 from pgpool_lite.wire.framing import COMPILED
 
-#: The PgBouncer whose console this one equals; drivers read it in `server_version`,
-#: and everybody in `pgbouncer.version`.
-PGBOUNCER_VERSION: Final = "1.26.1"
 #: SHOW VERSION, and the first line of `--version`: tools compare the two. Some take the second
 #: word, others the first three numbers they find, for PgBouncer's version.
 VERSION_TEXT: Final = f"PgBouncer {PGBOUNCER_VERSION} compatible: pgpool_lite {__version__}, " + (

@@ -13,20 +13,19 @@ others (`challenges`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final
 
 from pgpool_lite.config import Arrival, AuthType, DatabaseSettings, HbaMethod, HbaRule
 from pgpool_lite.errors import LimitReached, LoginRejected
-from pgpool_lite.pool.challenges import Challenges
+from pgpool_lite.pool.applicants import Admission, Applicant, Origin, Question
+from pgpool_lite.pool.challenges import TRUST, Challenges
 from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.registry import CONSOLE, Registry
 from pgpool_lite.pool.wishes import read_wishes
 from pgpool_lite.session.auth_query import FoundUser
 from pgpool_lite.session.client_login import Challenge
-from pgpool_lite.session.parameters import Values
 from pgpool_lite.session.replication import Replication, ReplicationKind
-from pgpool_lite.wire.frontend import StartupMessage
+from pgpool_lite.wire.frontend import StartupMessage, encode_string
 from pgpool_lite.wire.passwords import SecretKind, classify_secret
 from pgpool_lite.wire.scram import ScramKeys
 
@@ -41,81 +40,6 @@ _METHODS: Final = {
     AuthType.SCRAM_SHA_256: HbaMethod.SCRAM_SHA_256,
     AuthType.CERT: HbaMethod.CERT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a client comes from, as far as its socket can tell."""
-
-    #: Host and port of the client; ("unix", 0) on a Unix socket, and where it cannot be told.
-    address: tuple[str, int]
-    #: It came by a Unix socket: by the kind of its socket, for the address of a client that has
-    #: gone again cannot be told.
-    is_unix: bool = False
-    #: It came by a Unix socket, from a process of the user that runs this one.
-    is_own_user: bool = False
-    #: What it sends travels by TLS.
-    is_encrypted: bool = False
-    #: Common name in its certificate, which client_tls_ca_file has vouched for; "" without one.
-    certificate_name: str = ""
-    #: DNS names in the same certificate's subjectAltName.
-    certificate_alternatives: tuple[str, ...] = ()
-    #: The system's number of the user whose process is at the other end of a Unix socket.
-    system_user_id: int | None = None
-
-    @property
-    def host(self) -> str | None:
-        """Its IP address, None on a Unix socket."""
-        return None if self.is_unix else self.address[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Applicant:
-    """Somebody who wants in, before anything is known of the user."""
-
-    user: str
-    database: Database
-    origin: Origin
-    #: Tracked parameters that the client asked for.
-    wishes: Values
-    application_name: str
-    #: There is no such database, which only those hear who have proved who they are.
-    refusal: LoginRejected | None = None
-    #: It wants physical replication, for which an HBA file has rules of their own.
-    is_replica: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What PostgreSQL must be asked before a client can be challenged."""
-
-    applicant: Applicant
-    #: Where to ask, auth_dbname, and as whom.
-    database: Database
-    auth_user: str
-    #: auth_query; its parameter is the applicant's user.
-    sql: str
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What admission has found out about a client that may try to prove itself."""
-
-    user: str
-    database: Database
-    is_console: bool
-    challenge: Challenge
-    #: Tracked parameters that the client asked for.
-    wishes: Values
-    application_name: str
-    #: The console may be looked at only, not commanded.
-    is_stats_user: bool = False
-    #: What the client is told when it has proved itself: that there is no such database.
-    refusal: LoginRejected | None = None
-    #: In no file, and not to be looked up elsewhere: for the log, no client is told so.
-    is_unknown_user: bool = False
-    #: What auth_query found; kept for the user's servers once the client has proved itself.
-    found: FoundUser | None = None
 
 
 class Doorkeeper:
@@ -137,7 +61,7 @@ class Doorkeeper:
         user, database = applicant.user, applicant.database
         if database is self._registry.console and user == CONSOLE and origin.is_own_user:
             # PgBouncer's way in for whoever started it: no list of users, no password.
-            return self._admission(applicant, user, self._challenges.trust(user))
+            return self._admission(applicant, user, TRUST)
         settings = self._registry.config.settings
         if settings.auth_type is AuthType.ANY:
             return self._admit_anybody(applicant)
@@ -156,7 +80,8 @@ class Doorkeeper:
         if found is None:
             raise LoginRejected("no such user")
         admission = self._challenge(question.applicant, found.name, found.secret, is_known=True)
-        return replace(admission, found=found)
+        admission.found = found
+        return admission
 
     def _meet(self, startup: StartupMessage, origin: Origin, now: float) -> Applicant:
         """Read who wants in, and where to."""
@@ -167,7 +92,8 @@ class Doorkeeper:
         user = startup.parameters.get("user", "")
         if not user:
             raise LoginRejected("no username supplied")
-        if len(user.encode("utf-8", "surrogateescape")) > MAX_USER_NAME:
+        # A character has up to four bytes: names of the usual length need not be encoded.
+        if len(user) > MAX_USER_NAME // 4 and len(encode_string(user)) > MAX_USER_NAME + 1:
             raise LoginRejected("username too long")
         name = startup.parameters.get("database") or user
         database, refusal = registry.console, None
@@ -217,7 +143,7 @@ class Doorkeeper:
                 remark="auth_type=any requires forced user",
             )
         user = database.settings.user or applicant.user
-        return self._admission(applicant, user, self._challenges.trust(user))
+        return self._admission(applicant, user, TRUST)
 
     def _challenge(
         self, applicant: Applicant, user: str, secret: str | None, *, is_known: bool
@@ -230,13 +156,13 @@ class Doorkeeper:
         if method is HbaMethod.TRUST:
             if not is_known:
                 raise LoginRejected('"trust" authentication failed')
-            challenge = self._challenges.trust(user)
+            challenge = TRUST
         elif method is HbaMethod.PEER:
             self._check_peer(applicant.origin, user, rule, is_known=is_known)
-            challenge = self._challenges.trust(user)
+            challenge = TRUST
         elif method is HbaMethod.CERT:
             self._check_certificate(applicant.origin, user, rule, is_known=is_known)
-            challenge = self._challenges.trust(user)
+            challenge = TRUST
         else:
             iterations = self._registry.config.settings.scram_iterations
             usual = self._registry.secrets.usual_kind
@@ -303,18 +229,12 @@ class Doorkeeper:
     ) -> Admission:
         """Put together what has been decided."""
         is_console = applicant.database is self._registry.console
-        is_admin = user in self._registry.config.settings.admin_users
-        return Admission(
-            user,
-            applicant.database,
-            is_console,
-            challenge,
-            applicant.wishes,
-            applicant.application_name,
-            is_stats_user=is_console and not (is_admin or user == CONSOLE),
-            refusal=applicant.refusal,
-            is_unknown_user=not is_known,
-        )
+        admission = Admission(applicant, user, challenge, is_console=is_console)
+        if is_console:
+            admins = self._registry.config.settings.admin_users
+            admission.is_stats_user = not (user in admins or user == CONSOLE)
+        admission.is_unknown_user = not is_known
+        return admission
 
     # --- after the proof ---
 
@@ -328,11 +248,14 @@ class Doorkeeper:
         known, database = self._registry.secrets, admission.database.name
         if admission.found is not None:
             known.remember_found(database, admission.user, admission.found.secret)
-        stored = known.of(database, admission.user) or ""
         secret = admission.challenge.scram_secret
-        is_postgres_own = classify_secret(stored) is SecretKind.SCRAM_SHA_256
-        if client_key and secret is not None and is_postgres_own:
-            keys = ScramKeys(client_key, secret.server_key)
+        if not client_key or secret is None:
+            return
+        keys = ScramKeys(client_key, secret.server_key)
+        if known.keys_of(database, admission.user) == keys:
+            return  # they go when the stored secret does
+        stored = known.of(database, admission.user) or ""
+        if classify_secret(stored) is SecretKind.SCRAM_SHA_256:
             known.remember_keys(database, admission.user, keys)
 
     def let_in(self, admission: Admission, now: float) -> Database:

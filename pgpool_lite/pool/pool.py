@@ -22,6 +22,7 @@ from pgpool_lite.pool.headcount import Census, Headcount
 from pgpool_lite.pool.hosts import HostRotation
 from pgpool_lite.pool.roster import Roster
 from pgpool_lite.pool.rules import PoolRules
+from pgpool_lite.pool.welcomes import Welcomes
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState, ServerState
@@ -68,6 +69,8 @@ class Pool(Roster):
         self.rotation = HostRotation()
         #: ParameterStatus values of the last login; None until there was one.
         self.welcome: dict[str, str] | None = None
+        #: What clients are told of it.
+        self.welcomes = Welcomes()
         #: Why the last attempt to log in failed, "" if it did not; and when it began.
         self.failure = ""
         self.is_refused = False  # that was PostgreSQL's answer

@@ -8,13 +8,10 @@ is on the hot path, and nothing of it stays in memory once the client is in.
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pgpool_lite.config import PoolMode
-from pgpool_lite.console.tables import PGBOUNCER_VERSION
 from pgpool_lite.errors import (
     AlreadyTold,
     ClientError,
@@ -22,18 +19,19 @@ from pgpool_lite.errors import (
     LimitReached,
     LoginRejected,
 )
-from pgpool_lite.pool.admission import Admission, Question
+from pgpool_lite.pool.applicants import Admission, Question
+from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.peering import mark
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.teaching import Scene, explain
-from pgpool_lite.pool.wishes import reject_unreported
+from pgpool_lite.pool.welcomes import make_welcome
 from pgpool_lite.proxy.dispatcher import cached_failure
 from pgpool_lite.proxy.guarded import client_connection_class
+from pgpool_lite.proxy.keys import random_key
 from pgpool_lite.proxy.logs import LOGGER, Stranger
-from pgpool_lite.proxy.origin import origin_of
+from pgpool_lite.proxy.origins import origin_of
 from pgpool_lite.proxy.secret_lookup import SecretLookup
 from pgpool_lite.proxy.sockets import (
-    is_unix,
     own_address,
     peer_address,
     peer_pid,
@@ -50,7 +48,6 @@ from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState
 from pgpool_lite.session.tracking import session_class
 from pgpool_lite.wire import backend
-from pgpool_lite.wire.frontend import CancelKey
 
 if TYPE_CHECKING:
     from pgpool_lite.proxy.runtime import Runtime
@@ -62,10 +59,13 @@ EARLY_LIMIT = 65_536
 class ClientLoginConnection(Unlinked, asyncio.Protocol):
     """Brings one client in."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        """Wait for a connection to be made."""
+    def __init__(self, runtime: Runtime, is_unix: bool = False) -> None:
+        """Wait for a connection to be made, by a Unix socket or by TCP."""
         self._runtime = runtime
-        self._login = ClientLogin()
+        self._dispatcher = runtime.dispatcher
+        self._registry = registry = runtime.registry
+        self.is_unix = is_unix
+        self._login: ClientLogin
         self._tls: ClientTls | None = None
         self._transport: asyncio.Transport
         self._admission: Admission | None = None
@@ -80,7 +80,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         self._is_gone = False
         #: Number of its process, where it comes by a Unix socket.
         self._peer_pid = 0
-        self.id = runtime.registry.next_id()
+        self.id = registry.next_id()
         self.connected_at = runtime.clock()
         self.is_congested = False
 
@@ -105,10 +105,13 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there is no room for one more socket."""
         self._transport = transport
-        self._peer_pid = peer_pid(transport)
-        encryption = self._encryption()
-        self._login = ClientLogin(encryption, self._tls.channel_binding if self._tls else b"")
-        refusal = self._runtime.doorway.enter(self, transport, self._runtime.settings)
+        self._peer_pid = peer_pid(transport) if self.is_unix else 0
+        tls = self._tls = self._runtime.tls.client
+        if tls is None:
+            self._login = ClientLogin()
+        else:
+            self._login = ClientLogin(self._encryption(tls), tls.channel_binding)
+        refusal = self._runtime.doorway.enter(self, transport, self._registry.config.settings)
         if refusal is not None:
             self.refuse(refusal)
 
@@ -142,10 +145,9 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
 
     # --- TLS ---
 
-    def _encryption(self) -> Encryption:
+    def _encryption(self, tls: ClientTls) -> Encryption:
         """Return what TLS clients have; those on a Unix socket have none, and need none."""
-        tls = self._tls = self._runtime.tls.client
-        if tls is None or is_unix(self._transport):
+        if self.is_unix:
             return Encryption.UNAVAILABLE
         return Encryption.REQUIRED if tls.is_required else Encryption.OFFERED
 
@@ -169,7 +171,9 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         assert startup is not None
         runtime = self._runtime
         self._replication = Replication.asked_for(startup.parameters)
-        answer = runtime.doorkeeper.admit(startup, origin_of(self._transport), runtime.clock())
+        answer = runtime.doorkeeper.admit(
+            startup, origin_of(self._transport, is_unix=self.is_unix), runtime.clock()
+        )
         if isinstance(answer, Question):
             self._look_up(answer)
             return Step.MORE
@@ -177,11 +181,10 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
 
     def _look_up(self, question: Question) -> None:
         """Ask PostgreSQL for the user's secret, and go on with the login when it has answered."""
-        runtime = self._runtime
-        pool = runtime.registry.pool_of(question.database, question.auth_user)
+        pool = self._registry.pool_of(question.database, question.auth_user)
         query = AuthQuery(question.sql, question.applicant.user)
         on_answer = partial(self._looked_up, question)
-        lookup = SecretLookup(query, pool, runtime.dispatcher, on_answer, self.refuse)
+        lookup = SecretLookup(query, pool, self._dispatcher, on_answer, self.refuse)
         self._lookup = lookup
         lookup.begin(self, self.id, self.connected_at)
 
@@ -198,23 +201,26 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
 
     def _challenge(self, admission: Admission) -> Step:
         self._admission = admission
-        database, user = admission.database.name, admission.user
-        chorus = self._runtime.chorus
-        if chorus is None or not chorus.is_internal(self._transport):
-            self._runtime.log.login_attempt(
-                self._name(), database, user, self.tls, self._replication
-            )
+        if self._registry.config.settings.log_connections:
+            self._log_attempt(admission)
         self._login.challenge(admission.challenge)
         return self._login.receive(b"")
 
+    def _log_attempt(self, admission: Admission) -> None:
+        chorus = self._runtime.chorus
+        if chorus is None or not chorus.is_internal(self._transport):
+            names = admission.database.name, admission.user
+            self._runtime.log.login_attempt(self._name(), *names, self.tls, self._replication)
+
     def _go_on_with(self, step: Step) -> None:
+        if step is Step.AUTHENTICATED:
+            self._authenticated()  # what is still to be said goes out with the welcome
+            return
         self._send_answer()
         if step is Step.TLS:
             self._encrypt()
         elif step is Step.CANCEL:
             self._cancel()
-        elif step is Step.AUTHENTICATED:
-            self._authenticated()
 
     def _cancel(self) -> None:
         key = self._login.cancel_key
@@ -224,101 +230,94 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         self._runtime.connector.cancel(key, self._transport.close)
 
     def _authenticated(self) -> None:
-        admission = self._admission
+        admission, runtime = self._admission, self._runtime
         assert admission is not None
-        self._runtime.doorway.proved(self)
-        self._runtime.doorkeeper.remember_proof(admission, self._login.scram_client_key)
-        registry = self._runtime.registry
+        runtime.doorway.proved(self)
+        doorkeeper = runtime.doorkeeper
+        doorkeeper.remember_proof(admission, self._login.scram_client_key)
         try:
-            if self._runtime.is_shutting_down and not admission.is_console:
+            if runtime.is_shutting_down and not admission.is_console:
                 raise LimitReached("pooler is shutting down")
-            database = self._runtime.doorkeeper.let_in(admission, self._runtime.clock())
+            database = doorkeeper.let_in(admission, runtime.clock())
         except ClientError as error:
             self.refuse(error)
             return
         if admission.is_console:
-            self._runtime.doorway.leave(self)
-            self._runtime.open_console(self._transport, admission, self.id, self._login.rest)
-            return
-        settings = self._runtime.settings
+            self._send_answer()
+            runtime.doorway.leave(self)
+            runtime.open_console(self._transport, admission, self.id, self._login.rest)
+        else:
+            self._enter(admission, database)
+
+    def _enter(self, admission: Admission, database: Database) -> None:
+        """Make the client one of its pool's, and see that it is welcomed."""
+        registry = self._registry
         is_new = database.name not in registry.databases
-        pool = registry.pool_for(database, admission.user)
+        pool = self._pool = registry.pool_for(database, admission.user)
         statements = pool.rules.statements if self._replication is None else None
-        session = session_class(statements)(
-            self.id,
-            mark(CancelKey(secrets.randbits(31), secrets.token_bytes(4)), settings.peer_id),
-            admission.wishes,
-            self.connected_at,
-        )
+        key = mark(random_key(), registry.config.settings.peer_id)
+        session = session_class(statements)(self.id, key, admission.wishes, self.connected_at)
         session.user = admission.user
         session.peer_pid = self._peer_pid
         session.requested_at = self._runtime.clock()
         session.replication = self._replication
+        session.connection = self
         self._session = session
         self._early = self._login.rest
-        session.connection = self
-        self._pool = pool
         pool.add_client(session)
         if is_new:
             line = "registered new auto-database: %s"
             self._runtime.log.client(session, pool).info(line, pool.database.name)
-        if self._replication is not None:
-            self._runtime.dispatcher.replenish(pool)  # its own server will welcome it
-        elif pool.welcome is not None:
-            self._welcome(pool, pool.welcome)
-        elif pool.failure and pool.is_refused and not pool.has_usable_server:
-            self.refuse(cached_failure(pool))
-            self._runtime.dispatcher.try_again(pool)
+        if self._replication is None and pool.welcome is not None:
+            self._welcome(session, pool, pool.welcome)
         else:
-            self._runtime.dispatcher.replenish(pool)
+            self._send_answer()
+            self._await_welcome(pool)
 
-    def _welcome(self, pool: Pool, welcome: Mapping[str, str]) -> None:
+    def _await_welcome(self, pool: Pool) -> None:
+        """See that a server comes in that welcomes the client: the first, or its own."""
+        dispatcher = self._dispatcher
+        if (
+            self._replication is None
+            and pool.failure
+            and pool.is_refused
+            and not pool.has_usable_server
+        ):
+            self.refuse(cached_failure(pool))
+            dispatcher.try_again(pool)
+        else:
+            dispatcher.replenish(pool)
+
+    def _welcome(self, session: ClientSession, pool: Pool, reported: dict[str, str]) -> None:
         """Say to the client what the server said to us, and hand the socket over."""
-        session, runtime = self._session, self._runtime
-        assert session is not None
+        dispatcher, registry, rules = self._dispatcher, self._registry, pool.rules
+        tracked, told, settings = registry.tracked, rules.told, registry.config.settings
         is_usual = session.replication is None
-        tracked = runtime.registry.tracked
-        known = tracked.values_of(welcome)
         try:
-            if is_usual:  # a replication client's wishes went to its server at the start
-                reject_unreported(tracked, session.parameters, known)
+            if is_usual:
+                welcome = pool.welcomes.find(tracked, reported, told, session.parameters)
+            else:  # its wishes went to its server at the start
+                told = (*told, ("pgbouncer.pool_mode", PoolMode.SESSION.value))
+                welcome = make_welcome(tracked, reported, told, session.parameters)
         except ClientError as error:
             self.refuse(error)
             return
-        session.is_proven = not tracked.may_fail(session.parameters, known)
-        session.parameters = tracked.filled(session.parameters, known)
-        shown = {
-            "pgbouncer.version": PGBOUNCER_VERSION,
-            **welcome,
-            **dict(pool.rules.told),
-            **({} if is_usual else {"pgbouncer.pool_mode": PoolMode.SESSION.value}),
-            **tracked.named(session.parameters),
-        }
-        runtime.doorway.leave(self)
-        runtime.registry.remember_key(pool, session)
+        session.is_proven = welcome.is_proven
+        session.parameters = welcome.parameters
+        self._runtime.doorway.leave(self)
+        registry.remember_key(pool, session)
         pool.admit(session)
-        session.rewrites = is_usual and pool.rules.statements is not None
-        session.names_pass = is_usual and pool.rules.names_pass
-        make = client_connection_class(runtime.settings)
-        connection = make(session, pool, self._transport, runtime.dispatcher)
+        session.rewrites = is_usual and rules.statements is not None
+        session.names_pass = is_usual and rules.names_pass
+        connection = client_connection_class(settings)(session, pool, self._transport, dispatcher)
         self._transport.set_protocol(connection)
-        self._transport.write(
-            b"".join(
-                (
-                    backend.AUTHENTICATION_OK,
-                    *(backend.parameter_status(name, value) for name, value in shown.items()),
-                    backend.backend_key_data(session.cancel_key),
-                    self._greeting(),
-                    backend.READY_IDLE,
-                )
-            )
-        )
+        key = backend.backend_key_data(session.cancel_key)
+        greeting = settings.login_notify_message
+        notice = backend.notice_response(greeting) if greeting else b""
+        parts = (self._login.answer, welcome.messages, key, notice, backend.READY_IDLE)
+        self._transport.write(b"".join(parts))
         if self._early:
             connection.data_received(self._early)
-
-    def _greeting(self) -> bytes:
-        message = self._runtime.settings.login_notify_message
-        return backend.notice_response(message) if message else b""
 
     def _keep_early(self, data: bytes) -> None:
         self._early += data
@@ -339,9 +338,9 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         assert pool is not None
         if dedication is None:
             pool.counters.wait_time += self._runtime.clock() - session.requested_at
-        welcome = pool.welcome if dedication is None else dedication.welcome
-        assert welcome is not None
-        self._welcome(pool, welcome)
+        reported = pool.welcome if dedication is None else dedication.welcome
+        assert reported is not None
+        self._welcome(session, pool, reported)
 
     def relay(self, data: bytes) -> None:
         """Write to the client."""
@@ -388,8 +387,9 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         elif session.state is ClientState.LOGIN:
             pool.remove_client(session)
             if session.replication is not None:
-                self._runtime.dispatcher.forsake(session, pool)
-            log.client_closed(session, pool, reason, now)
+                self._dispatcher.forsake(session, pool)
+            if self._registry.config.settings.log_disconnections:
+                log.client_closed(session, pool, reason, now)
 
     def _name(self) -> Stranger:
         """Return what the log calls a client that has not come in."""

@@ -7,7 +7,6 @@ A command such as PAUSE is answered when it is done. Until then the connection s
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -20,15 +19,15 @@ from pgpool_lite.console.controls import Controls
 from pgpool_lite.console.fields import View
 from pgpool_lite.console.session import ConsoleSession
 from pgpool_lite.errors import ClientError
-from pgpool_lite.pool.admission import Admission
+from pgpool_lite.pool.applicants import Admission
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.pool.stats import Counters
 from pgpool_lite.pool.teaching import Scene, explain
 from pgpool_lite.proxy.chorus import Chorus
+from pgpool_lite.proxy.keys import random_key
 from pgpool_lite.proxy.logs import LOGGER, place
 from pgpool_lite.proxy.sockets import own_address, peer_address, peer_pid, tls_name
 from pgpool_lite.wire.backend import error_response
-from pgpool_lite.wire.frontend import CancelKey
 
 
 class ConsoleHost(Controls, Protocol):
@@ -99,7 +98,8 @@ class ConsoleConnection(asyncio.Protocol):
             registry.census.client_came(registry.console.headcount, admission.user)
         transport.set_protocol(self)
         notice = runtime.settings.login_notify_message
-        transport.write(self._session.welcome(_make_key(), notice))
+        # What the console does cannot be canceled, so the key is nobody's.
+        transport.write(self._session.welcome(random_key(), notice))
         if rest:
             self.data_received(rest)
 
@@ -216,8 +216,3 @@ class ConsoleConnection(asyncio.Protocol):
         client = self.client
         name = f"C-0x{client.id:x}: {self._runtime.registry.console.name}/{client.user}"
         return f"{name}@{place(client.address, client.peer_pid)}"
-
-
-def _make_key() -> CancelKey:
-    """Return a key that stands for nothing: what the console does cannot be canceled."""
-    return CancelKey(secrets.randbits(31), secrets.token_bytes(4))

@@ -255,7 +255,8 @@ class Dispatcher:
         if client.state is ClientState.CLOSED:
             return
         now = self.clock()
-        self.log.client_closed(client, pool, reason, now)
+        if self.registry.config.settings.log_disconnections:
+            self.log.client_closed(client, pool, reason, now)
         if farewell:
             connection.transport.write(farewell)
         self.registry.forget_key(client)

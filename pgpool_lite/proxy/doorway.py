@@ -14,6 +14,7 @@ import shutil
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,19 @@ from pgpool_lite.config import Settings
 from pgpool_lite.errors import ClientError, ConfigError, LimitReached
 from pgpool_lite.pool.arrivals import Arrivals
 from pgpool_lite.proxy.logs import LOGGER, place
-from pgpool_lite.proxy.sockets import defer_accept, is_unix, tune
+from pgpool_lite.proxy.sockets import defer_accept, set_buffers, tune_listening
 
 if TYPE_CHECKING:
     from pgpool_lite.proxy.client_login import ClientLoginConnection
 
+#: Makes what talks to a newcomer, who has come by a Unix socket or not.
+MakeClient = Callable[[bool], "ClientLoginConnection"]
+
 #: File descriptors kept for servers, cancel requests, the log, and what a host program opens.
 RESERVED_DESCRIPTORS = 24
+#: Of so many newcomers one has its descriptor looked at, as long as there is room. uvloop makes a
+#: socket object for that, with a system call: 5,000 of a login's 100,000 instructions.
+LOOK_EVERY = 8
 
 
 class Doorway:
@@ -46,13 +53,15 @@ class Doorway:
         self._unproven: Arrivals[ClientLoginConnection] = Arrivals()
         self._descriptor_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._was_full = False
+        #: So many newcomers, less one, are let by before the next is looked at.
+        self._unseen_count = 0
         #: Where TCP clients reach us: host and port of the first listening socket.
         self.address: tuple[str, int] | None = None
 
     async def open(
         self,
         settings: Settings,
-        make_client: Callable[[], ClientLoginConnection],
+        make_client: MakeClient,
         passed: Sequence[socket.socket] = (),
         shared: Sequence[socket.socket] = (),
     ) -> None:
@@ -83,12 +92,10 @@ class Doorway:
         if not self._tcp_servers and not self._unix_servers:
             raise ConfigError("nowhere to listen on", key="listen_addr")
 
-    async def _open_tcp(
-        self, host: str, settings: Settings, make_client: Callable[[], ClientLoginConnection]
-    ) -> None:
+    async def _open_tcp(self, host: str, settings: Settings, make_client: MakeClient) -> None:
         try:
             server = await asyncio.get_running_loop().create_server(
-                make_client,
+                partial(make_client, False),
                 None if host == "*" else host,
                 settings.listen_port,
                 backlog=settings.listen_backlog,
@@ -104,30 +111,29 @@ class Doorway:
         self,
         sockets: Sequence[socket.socket],
         settings: Settings,
-        make_client: Callable[[], ClientLoginConnection],
+        make_client: MakeClient,
     ) -> None:
         loop, backlog = asyncio.get_running_loop(), settings.listen_backlog
         for each in sockets:
             if each.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(make_client, sock=each, backlog=backlog)
+                make = partial(make_client, True)
+                server = await loop.create_unix_server(make, sock=each, backlog=backlog)
                 self._unix_servers.append(server)
                 LOGGER.info("socket passed on to this process: unix:%s", each.getsockname())
             else:
-                self._take(
-                    await loop.create_server(make_client, sock=each, backlog=backlog), settings
-                )
+                make = partial(make_client, False)
+                server = await loop.create_server(make, sock=each, backlog=backlog)
+                self._take(server, settings)
 
     def _take(self, server: asyncio.Server, settings: Settings) -> None:
         self._tcp_servers.append(server)
         for listening in server.sockets:
-            defer_accept(listening, settings)
+            _prepare(listening, settings)
             name = listening.getsockname()
             self.address = self.address or (name[0], name[1])
             LOGGER.info("listening on %s", place(name[:2]))
 
-    async def _open_unix(
-        self, settings: Settings, make_client: Callable[[], ClientLoginConnection]
-    ) -> None:
+    async def _open_unix(self, settings: Settings, make_client: MakeClient) -> None:
         port = self.address[1] if self.address else settings.listen_port
         address = unix_address(settings.unix_socket_dir, port)
         shown = address.replace("\0", "@")
@@ -136,7 +142,7 @@ class Doorway:
         try:
             # A file that a killed process left is replaced by the loop.
             server = await asyncio.get_running_loop().create_unix_server(
-                make_client, address, backlog=settings.listen_backlog
+                partial(make_client, True), address, backlog=settings.listen_backlog
             )
             self._unix_servers.append(server)
             if not address.startswith("\0"):
@@ -152,10 +158,10 @@ class Doorway:
         self._tcp_servers.clear()
 
     def follow(self, settings: Settings) -> None:
-        """Have the listening sockets follow changed settings: tcp_defer_accept."""
+        """Have the listening sockets follow changed settings, those that begin with tcp_."""
         for server in self._tcp_servers:
             for listening in server.sockets:
-                defer_accept(listening, settings)
+                _prepare(listening, settings)
 
     def close(self) -> None:
         """Stop listening: new connections are refused by the kernel."""
@@ -171,35 +177,41 @@ class Doorway:
         self, client: ClientLoginConnection, transport: asyncio.Transport, settings: Settings
     ) -> LimitReached | None:
         """Take note of a new connection; return why there is no room for it, if so."""
-        self._arriving[client] = self._clock()
-        client_socket = transport.get_extra_info("socket")
+        self._arriving[client] = client.connected_at
+        self._unseen_count -= 1
+        if self._unseen_count <= 0 or settings.tcp_socket_buffer:
+            refusal = self._look_at(transport.get_extra_info("socket"), settings)
+            if refusal is not None:
+                return refusal
+        self._make_room(client, settings)
+        return None
+
+    def _look_at(self, client_socket: socket.socket, settings: Settings) -> LimitReached | None:
+        """See whether a client's socket tells that there is no room; give it its buffers."""
         try:
-            tune(client_socket, settings)
+            set_buffers(client_socket, settings)
         except OSError as error:
             LOGGER.warning("a client's socket cannot be tuned: %s", error)
-        descriptor = client_socket.fileno()
         # The kernel gives the lowest free number, so a high one tells that few are left.
-        is_full = descriptor >= self._descriptor_limit - RESERVED_DESCRIPTORS
+        is_full = client_socket.fileno() >= self._descriptor_limit - RESERVED_DESCRIPTORS
         if is_full and not self._was_full:
             LOGGER.error(
                 "out of file descriptors (limit %d): new clients are refused until some leave",
                 self._descriptor_limit,
             )
         self._was_full = is_full
+        self._unseen_count = 0 if is_full else LOOK_EVERY
         if not is_full:
-            self._make_room(client, transport, settings)
             return None
         return LimitReached(
             "no more connections allowed (file descriptors)",
             hint="Raise the limit of open files (ulimit -n) for the pooler.",
         )
 
-    def _make_room(
-        self, client: ClientLoginConnection, transport: asyncio.Transport, settings: Settings
-    ) -> None:
+    def _make_room(self, client: ClientLoginConnection, settings: Settings) -> None:
         """Have the oldest login give way if there are too many."""
         limit, address_limit = settings.max_pending_logins, settings.max_pending_logins_per_address
-        if not (limit or address_limit) or is_unix(transport):
+        if not (limit or address_limit) or client.is_unix:
             return
         found = self._unproven.add(client, client.address[0], limit, address_limit)
         if found is not None:
@@ -269,6 +281,15 @@ def is_listened_on(address: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def _prepare(listening: socket.socket, settings: Settings) -> None:
+    """Have a listening TCP socket do what the settings ask of it and of those who come by it."""
+    defer_accept(listening, settings)
+    try:
+        tune_listening(listening, settings)
+    except OSError as error:
+        LOGGER.warning("clients' sockets cannot be tuned: %s", error)
 
 
 def _reason(error: OSError | LookupError) -> str:

@@ -171,14 +171,13 @@ class ConnectionLog:
         tls: str,
         replication: Replication | None = None,
     ) -> None:
-        """Note that a client has named its database and user."""
-        if self._settings().log_connections:
-            kind = "no" if replication is None else replication.kind.parameter
-            LOGGER.info(
-                "C-0x%x: %s/%s@%s login attempt: db=%s user=%s tls=%s replication=%s",
-                *(stranger.id, database, user, place(stranger.address, stranger.pid)),
-                *(database, user, tls or "no", kind),
-            )
+        """Note that a client has named its database and user; log_connections wants it."""
+        kind = "no" if replication is None else replication.kind.parameter
+        LOGGER.info(
+            "C-0x%x: %s/%s@%s login attempt: db=%s user=%s tls=%s replication=%s",
+            *(stranger.id, database, user, place(stranger.address, stranger.pid)),
+            *(database, user, tls or "no", kind),
+        )
 
     def server_opened(self, server: ServerSession, pool: Pool, local: tuple[str, int]) -> None:
         """Note that a server connection is established; its login follows."""
@@ -205,11 +204,9 @@ class ConnectionLog:
         self.server(server, pool).error("error while executing exec_on_query: %s", refusal)
 
     def client_closed(self, client: ClientSession, pool: Pool, reason: str, now: float) -> None:
-        """Note that a client's connection ends, and why."""
-        if self._settings().log_disconnections:
-            self.client(client, pool).info(
-                "closing because: %s (age=%ds)", reason, now - client.connected_at
-            )
+        """Note that a client's connection ends, and why; log_disconnections wants it."""
+        age_s = now - client.connected_at
+        self.client(client, pool).info("closing because: %s (age=%ds)", reason, age_s)
 
     def server_closed(self, server: ServerSession, pool: Pool, reason: str, now: float) -> None:
         """Note that a server connection ends, and why."""

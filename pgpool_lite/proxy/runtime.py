@@ -13,12 +13,14 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pgpool_lite.config import Config, Settings, load, reload_settings
 from pgpool_lite.config.place import Place
 from pgpool_lite.console.controls import ShutdownMode
 from pgpool_lite.errors import AlreadyTold, ClientError, LimitReached, ServerError
-from pgpool_lite.pool.admission import Admission, Doorkeeper
+from pgpool_lite.pool.admission import Doorkeeper
+from pgpool_lite.pool.applicants import Admission
 from pgpool_lite.pool.desertion import deserted_databases, deserted_pools
 from pgpool_lite.pool.maintenance import SWEEP_INTERVAL_S
 from pgpool_lite.pool.pool import Pool
@@ -118,7 +120,7 @@ class Runtime(Administration):
         self.tls.apply(self.registry.config)
         try:
             await self.doorway.open(
-                self.settings, lambda: ClientLoginConnection(self), passed, shared
+                self.settings, partial(ClientLoginConnection, self), passed, shared
             )
             await self.health.open(self.settings)
         except BaseException:

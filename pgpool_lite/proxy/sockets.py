@@ -136,14 +136,51 @@ def tune(tcp_socket: TunableSocket, settings: Settings) -> None:
     tcp_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if settings.tcp_keepalive:
         tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        _set_tcp(tcp_socket, "TCP_KEEPIDLE", settings.tcp_keepidle)
-        _set_tcp(tcp_socket, "TCP_KEEPINTVL", settings.tcp_keepintvl)
-        _set_tcp(tcp_socket, "TCP_KEEPCNT", settings.tcp_keepcnt)
-    _set_tcp(tcp_socket, "TCP_USER_TIMEOUT", settings.tcp_user_timeout)
+    for option, value in _figures(settings).items():
+        if value and hasattr(socket, option):  # macOS has other names for some of them
+            tcp_socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    set_buffers(tcp_socket, settings)
+
+
+def set_buffers(tcp_socket: TunableSocket, settings: Settings) -> None:
+    """Give a TCP socket the buffers of tcp_socket_buffer; a 0 leaves the kernel's own figure."""
     size = settings.tcp_socket_buffer
-    if size:
+    if size and tcp_socket.family != socket.AF_UNIX:
         tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
         tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def tune_listening(listening: TunableSocket, settings: Settings) -> None:
+    """Have a listening socket's clients tuned as `tune` would, but for their buffers.
+
+    An accepted socket inherits what was set on the listening one, in Linux and in the BSDs, and the
+    event loops switch Nagle's algorithm off. Asking it of each client instead takes two system
+    calls, and three more in uvloop, which makes a socket object for each: 5 of 24 per login.
+    Settings change, so what is 0 now is set back to the kernel's own figure, which a new socket
+    has. Raises OSError for a value that the kernel refuses.
+    """
+    if listening.family == socket.AF_UNIX:
+        return
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(settings.tcp_keepalive))
+    with socket.socket(listening.family) as untouched:
+        for name, value in _figures(settings).items():
+            if hasattr(socket, name):
+                option = getattr(socket, name)
+                usual = untouched.getsockopt(socket.IPPROTO_TCP, option)
+                listening.setsockopt(socket.IPPROTO_TCP, option, value or usual)
+
+
+def _figures(settings: Settings) -> dict[str, int]:
+    """Return the options of TCP that the settings give a figure, by their names in tcp(7)."""
+    probes = {
+        "TCP_KEEPIDLE": settings.tcp_keepidle,
+        "TCP_KEEPINTVL": settings.tcp_keepintvl,
+        "TCP_KEEPCNT": settings.tcp_keepcnt,
+    }
+    return {
+        **(probes if settings.tcp_keepalive else dict.fromkeys(probes, 0)),
+        "TCP_USER_TIMEOUT": settings.tcp_user_timeout,
+    }
 
 
 def defer_accept(listening: TunableSocket, settings: Settings) -> None:
@@ -154,8 +191,3 @@ def defer_accept(listening: TunableSocket, settings: Settings) -> None:
     if listening.family != socket.AF_UNIX and hasattr(socket, "TCP_DEFER_ACCEPT"):
         wanted = int(settings.tcp_defer_accept)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, wanted)
-
-
-def _set_tcp(tcp_socket: TunableSocket, option: str, value: int) -> None:
-    if value and hasattr(socket, option):  # macOS has other names for some of them
-        tcp_socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -10,7 +10,7 @@ client's values?", is one comparison of two tuples whose items are mostly the sa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final
 
 #: None: the server does not report this parameter, so it is left alone.
@@ -52,10 +52,14 @@ class TrackedParameters:
         """Say whether a parameter follows its client; parameter names ignore case."""
         return name.lower() in self._position
 
-    def values_of(self, parameters: Mapping[str, str]) -> Values:
+    def values_of(self, parameters: dict[str, str]) -> Values:
         """Return the tracked ones of `parameters`, None for those that it lacks."""
-        lower = {name.lower(): value for name, value in parameters.items()}
-        return self._one(tuple(lower.get(name) for name in self._position))
+        values: list[str | None] = [None] * len(self.names)
+        for name, value in parameters.items():
+            index = self._position.get(name.lower())
+            if index is not None:
+                values[index] = value
+        return self._one(tuple(values))
 
     def with_value(self, values: Values, name: str, value: str) -> Values:
         """Return `values` with one of them changed, or `values` itself if `name` is not tracked."""

@@ -48,7 +48,9 @@ class Replication:
 
         A value that is neither `database` nor a true one counts as none, as in PgBouncer.
         """
-        value = parameters.get("replication", "")
+        value = parameters.get("replication")
+        if value is None:
+            return None
         options = parameters.get("options", "")
         if value == "database":
             return cls(ReplicationKind.LOGICAL, options)

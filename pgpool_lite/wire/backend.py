@@ -19,6 +19,7 @@ from pgpool_lite.wire.frontend import CancelKey, encode, encode_string
 _INT16: Final = Struct("!h")
 _INT32: Final = Struct("!i")
 _UINT32: Final = Struct("!I")
+_KEY_HEAD: Final = Struct("!BiI")  # type, length, pid
 _COLUMN: Final = Struct("!ihihih")  # table, column, type oid, type size, modifier, format
 
 
@@ -80,7 +81,8 @@ def authentication_sasl_final(message: bytes) -> bytes:
 
 def backend_key_data(key: CancelKey) -> bytes:
     """Return BackendKeyData."""
-    return encode(codes.BACKEND_KEY_DATA, _UINT32.pack(key.pid) + key.secret)
+    secret = key.secret
+    return _KEY_HEAD.pack(codes.BACKEND_KEY_DATA, 8 + len(secret), key.pid) + secret
 
 
 def parameter_status(name: str, value: str) -> bytes:

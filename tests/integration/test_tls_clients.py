@@ -14,9 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgpool_lite.dev.cluster import Cluster
 from pgpool_lite.errors import ConfigError
-from pgpool_lite.pool.admission import Admission, Origin, Question
 from pgpool_lite.pooler import Pooler
-from pgpool_lite.wire.frontend import StartupMessage as StartupPacket
 from tests.certificates import Authority, Certificate
 from tests.conftest import MakePooler
 from tests.integration.conftest import Connect, OpenClient
@@ -145,30 +143,6 @@ async def test_a_client_must_show_a_certificate_where_that_is_verified(
     for certificate in (None, unknown):
         with pytest.raises((OSError, asyncpg.PostgresError)):
             await asyncpg.connect(pooler.dsn, ssl=trusting(authority, certificate))
-
-
-async def test_whom_a_certificate_names_is_known_at_the_door(
-    make_tls_pooler: MakeTlsPooler,
-    authority: Authority,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pooler = await make_tls_pooler("require")
-    origins: list[Origin] = []
-    admit = pooler.runtime.doorkeeper.admit
-
-    def note(startup: StartupPacket, origin: Origin, now: float) -> Admission | Question:
-        origins.append(origin)
-        return admit(startup, origin, now)
-
-    monkeypatch.setattr(pooler.runtime.doorkeeper, "admit", note)
-
-    for certificate in (authority.issue("alice"), authority.issue("web", "DNS:bob"), None):
-        connection = await asyncpg.connect(pooler.dsn, ssl=trusting(authority, certificate))
-        await connection.close()
-
-    assert [origin.is_encrypted for origin in origins] == [True, True, True]
-    assert [origin.certificate_name for origin in origins] == ["alice", "web", ""]
-    assert [origin.certificate_alternatives for origin in origins] == [(), ("bob",), ()]
 
 
 async def test_a_connection_is_logged_with_its_tls(

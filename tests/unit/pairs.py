@@ -96,7 +96,7 @@ def make_client(
 ) -> ClientSession:
     """Return a client that has logged in and asks for nothing."""
     key = CancelKey(session_id, b"none")
-    session = ClientSession(session_id, key, TRACKED.values_of(parameters), now)
+    session = ClientSession(session_id, key, TRACKED.values_of(dict(parameters)), now)
     session.connection = FakeConnection()
     session.state = state
     return session
@@ -108,7 +108,7 @@ def make_server(
     """Return a server whose login is over; its state is still LOGIN, as Pool wants it."""
     session = ServerSession(session_id, TRACKED, ServerStatements(StatementRegistry()), now)
     session.connection = FakeConnection()
-    session.logged_in(CancelKey(session_id, b"none"), TRACKED.values_of(parameters))
+    session.logged_in(CancelKey(session_id, b"none"), TRACKED.values_of(dict(parameters)))
     return session
 
 

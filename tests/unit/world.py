@@ -129,7 +129,7 @@ class World:
         """
         pool = pool or self.pool
         number = self.registry.next_id()
-        values = self.registry.tracked.values_of(parameters)
+        values = self.registry.tracked.values_of(dict(parameters))
         session = ClientSession(number, CancelKey(number, b"key!"), values, self.clock())
         session.is_proven = is_proven
         pool.add_client(session)
@@ -167,7 +167,7 @@ class World:
             server.dedication = Dedication(dedicated_to, dedicated_to.replication)
         pool.add_server(server, self.clock())
         connection = ServerConnection(server, pool, FakeTransport(), self.dispatcher)
-        server.logged_in(CancelKey(server.id, b"key?"), tracked.values_of(parameters))
+        server.logged_in(CancelKey(server.id, b"key?"), tracked.values_of(dict(parameters)))
         self.logging_in.append(connection)
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import ProcessStat, parse_stat, running, tree_cpu_s, tree_resident_kb
+from bench.processes import (
+    ProcessStat,
+    parse_stat,
+    running,
+    tree_cpu_s,
+    tree_pids,
+    tree_resident_kb,
+)
 
 
 def stat_line(pid: int, parent_pid: int, ticks: tuple[int, int, int, int], name: str = "x") -> str:

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 from pgpool_lite.config import Config, DatabaseSettings, Settings, from_keywords
-from pgpool_lite.pool.admission import Admission
+from pgpool_lite.pool.applicants import Admission, Applicant, Origin
+from pgpool_lite.pool.challenges import TRUST
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.proxy.chorus import Chorus
 from pgpool_lite.proxy.console_connection import ConsoleConnection
-from pgpool_lite.session.client_login import Challenge, Method
 from tests.console_client import RecordingControls, split
 from tests.wire_messages import Query, Terminate, message
 
@@ -98,15 +98,9 @@ def wire() -> Wire:
 def connect(
     host: Host, wire: Wire, *, is_stats_user: bool = False, rest: bytes = b""
 ) -> ConsoleConnection:
-    admission = Admission(
-        user="root",
-        database=host.registry.console,
-        is_console=True,
-        challenge=Challenge(Method.TRUST, "root"),
-        wishes=(),
-        application_name="psql",
-        is_stats_user=is_stats_user,
-    )
+    applicant = Applicant("root", host.registry.console, Origin(("unix", 0)), (), "psql")
+    admission = Admission(applicant, "root", TRUST, is_console=True)
+    admission.is_stats_user = is_stats_user
     return ConsoleConnection(host, wire, admission, host.registry.next_id(), rest)
 
 

@@ -8,12 +8,8 @@ import pytest
 
 from pgpool_lite.config import AuthType, Config, DatabaseSettings, Settings, UserSettings
 from pgpool_lite.errors import LimitReached, LoginRejected
-from pgpool_lite.pool.admission import (
-    MAX_USER_NAME,
-    Admission,
-    Doorkeeper,
-    Origin,
-)
+from pgpool_lite.pool.admission import MAX_USER_NAME, Doorkeeper
+from pgpool_lite.pool.applicants import Admission, Origin
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.pool.wishes import reject_unreported
 from pgpool_lite.session.client_login import Method

@@ -11,7 +11,8 @@ from pgpool_lite.config import AuthType, Config, DatabaseSettings, Settings
 from pgpool_lite.config.hba import read_hba
 from pgpool_lite.config.ident import read_ident
 from pgpool_lite.errors import LoginRejected
-from pgpool_lite.pool.admission import Admission, Doorkeeper, Origin, Question
+from pgpool_lite.pool.admission import Doorkeeper
+from pgpool_lite.pool.applicants import Admission, Origin, Question
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.session.auth_query import FoundUser
 from pgpool_lite.session.client_login import Method
@@ -79,7 +80,7 @@ def test_the_rule_that_fits_says_what_is_asked() -> None:
 
     assert door.method(origin=UNIX) is Method.TRUST
     assert door.method(replication="true") is Method.CLEARTEXT
-    assert door.method(origin=replace(TCP, is_encrypted=True)) is Method.SCRAM
+    assert door.method(origin=Origin(TCP.address, is_encrypted=True)) is Method.SCRAM
     assert door.method() is Method.MD5
     assert door.method("mallory") is Method.MD5
     assert door.refusal("app_rw").message == "login rejected"
@@ -131,7 +132,7 @@ def test_peer_takes_the_systems_word(
     rule: str, user: str, system_user_id: int | None, may_enter: bool
 ) -> None:
     door = Door(f"local all all {rule}")
-    origin = replace(UNIX, system_user_id=system_user_id)
+    origin = Origin(("unix", 0), is_unix=True, system_user_id=system_user_id)
 
     if may_enter:
         assert door.method(user, origin) is Method.TRUST

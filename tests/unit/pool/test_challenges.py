@@ -11,7 +11,7 @@ import pytest
 
 from pgpool_lite.config import HbaMethod
 from pgpool_lite.errors import LoginRejected
-from pgpool_lite.pool.challenges import Challenges
+from pgpool_lite.pool.challenges import MAX_KEPT, Challenges
 from pgpool_lite.pool.secrets import Secrets
 from pgpool_lite.session.client_login import Challenge, ClientLogin, Method
 from pgpool_lite.wire.passwords import SecretKind, classify_secret, hash_md5
@@ -161,6 +161,16 @@ def test_a_derived_secret_follows_password_and_iterations() -> None:
     assert derived("one", 4096) is first
     assert derived("one", 5000).iterations == 5000
     assert derived("two", 5000).fits("two")
+
+
+def test_who_tries_many_names_has_nobodys_secret_derived_again() -> None:
+    challenges, listed = Challenges(), {"alice": STORED[SecretKind.PLAIN]}
+    before = ask(challenges, MD5, "alice", listed)
+
+    for number in range(MAX_KEPT + 1):
+        ask(challenges, MD5, f"name {number}", listed)
+
+    assert ask(challenges, MD5, "alice", listed) is before
 
 
 def test_all_processes_of_a_crew_show_one_salt_for_who_does_not_exist() -> None:

@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from pgpool_lite.proxy.sockets import certificate_names, tls_name
+from pgpool_lite.proxy.origins import origin_of
+from pgpool_lite.proxy.sockets import tls_name
 from pgpool_lite.proxy.tls_transport import READ_SIZE, TlsTransport
 from tests.certificates import Authority, Certificate
 
@@ -377,6 +378,7 @@ def test_a_certificate_names_who_it_was_issued_to(
     for line in (plain, more, nobody):
         line.shake_hands()
 
-    assert certificate_names(plain.transport) == ("alice", ())
-    assert certificate_names(more.transport) == ("web", ("bob", "eve"))
-    assert certificate_names(nobody.transport) == ("", ())
+    origins = [origin_of(line.transport, is_unix=False) for line in (plain, more, nobody)]
+    assert [origin.is_encrypted for origin in origins] == [True, True, True]
+    assert [origin.certificate_name for origin in origins] == ["alice", "web", ""]
+    assert [origin.certificate_alternatives for origin in origins] == [(), ("bob", "eve"), ()]
