@@ -44,6 +44,8 @@ SCRAM_MECHANISM: Final = "SCRAM-SHA-256"
 #: The same, tied to the TLS connection.
 SCRAM_PLUS_MECHANISM: Final = "SCRAM-SHA-256-PLUS"
 
+_SCRAM_OFFER: Final = backend.authentication_sasl([SCRAM_MECHANISM])
+_SCRAM_PLUS_OFFER: Final = backend.authentication_sasl([SCRAM_PLUS_MECHANISM, SCRAM_MECHANISM])
 
 #: First byte of the record that a TLS handshake begins with. No StartupMessage has it, which would
 #: be 370 MB long.
@@ -177,8 +179,7 @@ class ClientLogin:
             self._scram = ScramServer(
                 challenge.scram_secret, secrets.token_urlsafe, channel_binding=binding or None
             )
-            stronger = [SCRAM_PLUS_MECHANISM] if binding else []
-            self.answer += backend.authentication_sasl([*stronger, SCRAM_MECHANISM])
+            self.answer += _SCRAM_PLUS_OFFER if binding else _SCRAM_OFFER
 
     def _negotiate(self) -> Step:
         while len(self._data) >= 4:

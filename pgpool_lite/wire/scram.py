@@ -53,6 +53,10 @@ SALT_LENGTH = 16
 SCRAM_PREFIX = "SCRAM-SHA-256$"
 
 _KEY_LENGTH = 32
+# RFC 2104: the size of SHA-256's blocks, and what each byte of a key is mixed with.
+_BLOCK_SIZE = 64
+_INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 _POSITIVE_NUMBER = re.compile(rb"[1-9][0-9]{0,9}")
 _GS2_HEADER = re.compile(rb"([ny]|p=[A-Za-z0-9.-]+),([^,]*),")
 _BASE64 = "([A-Za-z0-9+/=]+)"
@@ -336,7 +340,14 @@ def _read_iterations(text: bytes) -> int:
 
 
 def _hmac(key: bytes, *parts: bytes) -> bytes:
-    return hmac.digest(key, b"".join(parts), "sha256")
+    """Return the HMAC-SHA-256 of some bytes by RFC 2104; the key has 64 bytes at most.
+
+    hmac.digest has OpenSSL look the hash up by its name each time: 30,000 instructions, twice per
+    login, for which this takes 11,000.
+    """
+    padded = key.ljust(_BLOCK_SIZE, b"\0")
+    inner = _sha256(b"".join((padded.translate(_INNER_PAD), *parts)))
+    return _sha256(padded.translate(_OUTER_PAD) + inner)
 
 
 def _sha256(data: bytes) -> bytes:

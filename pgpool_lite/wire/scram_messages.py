@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable
+from typing import Final
 
 from pgpool_lite.errors import PgPoolLiteError
 
@@ -18,6 +19,7 @@ MAX_NONCE_LENGTH = 512
 # Room for the longest nonce twice over; what is longer is no message of this exchange.
 MAX_MESSAGE_LENGTH = 2048
 
+_EQUALS: Final = ord("=")
 _CONTROL_CHARACTER = re.compile(rb"[\x00-\x1f\x7f]")
 _PRINTABLE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")
 
@@ -57,9 +59,10 @@ def read_values(message: bytes, names: str, title: str, blame: Blame) -> list[by
     attributes = message.split(b",")
     letters = ""
     for text in attributes:
-        if not text[:1].isalpha() or text[1:2] != b"=":
+        letter = chr(text[0]) if len(text) > 1 and text[1] == _EQUALS else ""
+        if not (letter.isascii() and letter.isalpha()):
             raise blame(f"malformed SCRAM {title} (expected letter=value, separated by commas)")
-        letters += chr(text[0])
+        letters += letter
     if "m" in letters:
         # RFC 5802 section 5.1: "m" marks extensions that whoever does not know them must refuse.
         raise blame(f"SCRAM {title} requires an extension that is not supported")
