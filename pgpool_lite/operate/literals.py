@@ -114,7 +114,9 @@ _LOOKS_LIKE_SQL: Final = re.compile(
     | (?i:create\s+table\s+(?:if\s+not\s+exists\s+)?pg_temp\b)
     | (?i:declare\s+[^\s]+\s+[\w\s]*cursor\b)
     | (?i:begin|start\s+transaction)\s*;
-    | (?i:set\s+(?:session\s+|local\s+)?(?:role|time\s+zone|session\s+authorization)\s+\S)
+    | (?i:set\s+(?:session\s+|local\s+)?time\s+zone\s+\S)
+    | (?i:set\s+(?:(?:session\s+|local\s+)?role|session\s+authorization)
+        \s+(?:"[^"]+"|[^\s;]+)\s*(?:;|\Z))
     | (?i:set\s+session\s+characteristics\b)
     | SET\s+(?:SESSION\s+|LOCAL\s+)?\S+\s*(?:=|TO\b|to\b)
     | set\s+(?:session\s+|local\s+)?\w*[_.]\w+\s*(?:=|to\b)
