@@ -74,7 +74,7 @@ class _Handlers:
 
     def pause(self) -> None:
         if self._runtime.is_globally_paused:
-            LOGGER.info("got SIGUSR1, but already paused/suspended")
+            LOGGER.info("got SIGUSR1, but already paused")
             return
         LOGGER.info("got SIGUSR1, pausing all activity")
         self._runtime.pause(None)
@@ -83,7 +83,7 @@ class _Handlers:
         if self._runtime.is_shutting_down:
             LOGGER.info("got SIGUSR2 while shutting down, ignoring")
         elif not self._runtime.is_globally_paused:
-            LOGGER.info("got SIGUSR2, but not paused/suspended")
+            LOGGER.info("got SIGUSR2, but not paused")
         else:
             LOGGER.info("got SIGUSR2, continuing from PAUSE")
             self._runtime.resume(None)

@@ -184,11 +184,11 @@ async def test_sigusr1_pauses_and_sigusr2_resumes(
     client = await connect(serving)
 
     serving.send_signal(signal.SIGUSR2)
-    await serving.says("got SIGUSR2, but not paused/suspended")
+    await serving.says("got SIGUSR2, but not paused")
     serving.send_signal(signal.SIGUSR1)
     await serving.says("got SIGUSR1, pausing all activity")
     serving.send_signal(signal.SIGUSR1)
-    await serving.says("got SIGUSR1, but already paused/suspended")
+    await serving.says("got SIGUSR1, but already paused")
     await client.send(Query("SELECT 1"))
     serving.send_signal(signal.SIGUSR2)
     await serving.says("got SIGUSR2, continuing from PAUSE")
