@@ -43,12 +43,14 @@ def own_address(transport: asyncio.Transport) -> tuple[str, int]:
 
 def _address(transport: asyncio.Transport, *ends: str) -> tuple[str, int]:
     """Return host and port of the first end; a Unix socket has a name at the listening end only."""
-    names = [transport.get_extra_info(end) for end in ends]
-    if isinstance(names[0], tuple) and len(names[0]) >= 2:
-        return _plain_host(str(names[0][0])), int(names[0][1])
-    texts = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
-    ports = [int(found[1]) for text in texts if (found := _UNIX_PORT.search(text))]
-    return "unix", ports[0] if ports else 0
+    for end in ends:
+        name = transport.get_extra_info(end)
+        if isinstance(name, tuple) and len(name) >= 2:
+            return _plain_host(str(name[0])), int(name[1])
+        found = _UNIX_PORT.search(name.decode() if isinstance(name, bytes) else str(name))
+        if found:
+            return "unix", int(found[1])
+    return "unix", 0
 
 
 def _plain_host(host: str) -> str:

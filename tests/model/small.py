@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from math import floor
-from typing import Final
+from typing import Final, NoReturn
 
 from pgpool_lite.config import PoolMode
 from pgpool_lite.errors import (
@@ -24,7 +24,6 @@ from pgpool_lite.pool.cancel import CancelRequest
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.server_connection import ServerConnection
-from pgpool_lite.proxy.unlinked import Unlinked
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.replication import Replication, ReplicationKind
 from pgpool_lite.session.server import ServerSession
@@ -56,7 +55,7 @@ class Setting:
     also: tuple[str, ...] = ()
 
 
-class Arriving(Unlinked):
+class Arriving:
     """A client that has proved who it is, and waits for the welcome of a server."""
 
     address = own_address = ("127.0.0.1", 5432)
@@ -85,6 +84,12 @@ class Arriving(Unlinked):
 
     def relay(self, data: bytes) -> None:
         self.transport.write(data)
+
+    def _never(self, *_: object) -> NoReturn:
+        raise AssertionError("a client in LOGIN is not linked")
+
+    # It may not inherit from the compiled class that says so.
+    send_held = look_again = follow_rules = pause_reading = resume_reading = _never
 
     def refuse(self, error: ClientError) -> None:
         self.connection_lost(None)
