@@ -55,6 +55,7 @@ MODULES = (
     "pgpool_lite/pool/pool.py",
     "pgpool_lite/pool/registry.py",
     "pgpool_lite/pool/roster.py",
+    "pgpool_lite/pool/rules.py",
     "pgpool_lite/pool/secrets.py",
     "pgpool_lite/pool/stats.py",
     "pgpool_lite/pool/welcomes.py",

@@ -109,10 +109,9 @@ class Side:
     address: tuple[str, int] = ("10.0.0.7", 40_000)
     own_address: tuple[str, int] = ("", 0)
     tls: str = ""
-    is_congested: bool = False
     refusals: list[str] = field(default_factory=list)
 
-    def relay(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """Send nothing."""
 
     def pause_reading(self) -> None:
@@ -219,7 +218,8 @@ class Console:
             self.registry.tracked.values_of(parameters),
             self.now,
         )
-        client.connection = Side()
+        side = Side()
+        client.attach(side, side.write)
         client.user = pool.user
         pool.add_client(client)
         if is_welcome:
@@ -234,7 +234,8 @@ class Console:
             ServerStatements(self.registry.statements),
             self.now,
         )
-        server.connection = Side(("10.0.0.2", 5432))
+        side = Side(("10.0.0.2", 5432))
+        server.attach(side, side.write)
         pool.add_server(server, self.now)
         if is_ready:
             values = self.registry.tracked.values_of({"application_name": "app/1"})

@@ -130,7 +130,7 @@ def duration(seconds: float) -> str:
 def _doing(server: ServerSession, client: ClientSession, pool: Pool) -> str:
     if client.replication is not None:
         return REPLICATING
-    if client.owed or client.unsynced or client.body_left:
+    if client.single or client.owed or client.unsynced or client.body_left:
         return ACTIVE
     if server.status == codes.STATUS_IN_BLOCK:
         return IDLE_IN_TRANSACTION

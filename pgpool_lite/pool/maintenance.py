@@ -170,7 +170,7 @@ def _linked_servers(pool: Pool, now: float) -> Iterator[Action]:
         if client is None or server.is_settled():
             continue
         query_s = now - client.query_started_at if client.query_started_at else 0.0
-        clients_turn = not client.owed or client.body_left > 0
+        clients_turn = not (client.single or client.owed) or client.body_left > 0
         idle_s = now - max(client.requested_at, server.requested_at)
         transaction_s = now - client.xact_started_at if client.xact_started_at else 0.0
         if 0 < rules.query_timeout_s < query_s:

@@ -1,7 +1,7 @@
 """Who of one (database, user) is linked to whom? `link` and `release` decide it. HOT.
 
-HOT rule: `link` and `release` touch a fixed number of dict entries, whatever the pool's size, and
-call nothing that could wait.
+HOT rule: `link` and `release` take one server from the end of a list and put one there, whatever
+the pool's size, and call nothing that could wait.
 
 A `Pool` is a `Roster` with a policy. The roster's movers take connections from list to list; only
 the hot pair does the same by hand, between IDLE and ACTIVE. Policy is two lines, both in
@@ -61,9 +61,6 @@ class Pool(Roster):
         #: Nothing stands between a settled answer and the next client: the usual transaction pool.
         self._is_plain = False
         self.counters = database.stats.now
-        # The lists of the hot path under their own names; the very same objects.
-        self._idle = self.servers[_IDLE]
-        self._active = self.servers[_ACTIVE]
         # --- what is known of the server ---
         #: Which of the database's hosts comes next.
         self.rotation = HostRotation()
@@ -163,12 +160,7 @@ class Pool(Roster):
             self._move_client(client, _CLIENT_WAITING)
             client.waiting_since = now
             return None
-        if self.rules.round_robin:
-            server = next(iter(idle))
-            del idle[server]
-        else:
-            server, _ = idle.popitem()
-        self._active[server] = None
+        server = idle.pop(0) if self.rules.round_robin else idle.pop()
         server.state = _ACTIVE
         server.client = client
         client.server = server
@@ -208,9 +200,8 @@ class Pool(Roster):
             server.released_at = now
             if self._waiting:
                 return self._hand_over(server, now)
-            del self._active[server]
             server.state = _IDLE
-            self._idle[server] = None
+            self._idle.append(server)
             return None
         return self._release_carefully(server, now)
 
@@ -347,7 +338,7 @@ class Pool(Roster):
 
     def idle_server(self) -> ServerSession | None:
         """Return the server that `link` would give next, if any."""
-        return next(reversed(self._idle), None) if self._idle else None
+        return self._idle[-1] if self._idle else None
 
     def retire(
         self, reason: str, concerns: Callable[[ServerSession], bool] = lambda server: True

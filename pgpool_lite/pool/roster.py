@@ -9,6 +9,7 @@ keep the headcounts of the pool's database and users. Who goes where, and why, i
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.pool.headcount import Census, Headcount
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
     from pgpool_lite.pool.cancel import CancelRequest
     from pgpool_lite.pool.database import Database
 
-#: A dict gives its newest member at once and forgets any member at once: last in, first out.
+#: A dict forgets any member at once.
 ServerList = dict[ServerSession, None]
 #: Those who wait stand in an OrderedDict, which gives its oldest member at once too, however many
 #: have left: first in, first out.
 ClientList = dict[ClientSession, None]
 
 _OPENING: Final = ServerState.LOGIN
+_IDLE: Final = ServerState.IDLE
+_ACTIVE: Final = ServerState.ACTIVE
+_AT_WORK: Final = frozenset({_IDLE, _ACTIVE})
 
 
 class Roster:
@@ -43,8 +47,20 @@ class Roster:
             self._census.of_user(user),
         )
         # --- lists, one per state ---
-        self.servers: dict[ServerState, ServerList] = {
-            state: {} for state in ServerState if state is not ServerState.CLOSED
+        #: Those in IDLE, the one that was released last at the end: last in, first out.
+        self._idle: list[ServerSession] = []
+        # Those in IDLE or ACTIVE. Between these two every query moves a server, so which of them
+        # it is in is told by its state, and by `_idle`, alone.
+        self._at_work: ServerList = {}
+        self._others: dict[ServerState, ServerList] = {
+            state: {}
+            for state in ServerState
+            if state not in _AT_WORK and state is not ServerState.CLOSED
+        }
+        self.servers: dict[ServerState, Collection[ServerSession]] = {
+            _IDLE: self._idle,
+            _ACTIVE: LinkedServers(self._at_work, self._idle),
+            **self._others,
         }
         #: Server connections of every state, those being opened too. Asked for whenever a client
         #: has to wait, so it is kept beside the lists.
@@ -116,7 +132,7 @@ class Roster:
         self._census.client_came(self.database.headcount, client.user)
 
     def _add_server(self, server: ServerSession) -> None:
-        self.servers[_OPENING][server] = None
+        self._others[_OPENING][server] = None
         self.server_count += 1
         for each in self.headcounts:
             each.server_count += 1
@@ -153,10 +169,14 @@ class Roster:
         old = server.state
         if state not in SERVER_MOVES[old]:
             raise AssertionError(f"a server cannot go from {old.name} to {state.name}")
-        del self.servers[old][server]
+        if old is _IDLE:
+            self._idle.remove(server)
+        del (self._at_work if old in _AT_WORK else self._others[old])[server]
         server.state = state
+        if state is _IDLE:
+            self._idle.append(server)
         if state is not ServerState.CLOSED:
-            self.servers[state][server] = None
+            (self._at_work if state in _AT_WORK else self._others[state])[server] = None
             return
         server.statements.clear()
         self.server_count -= 1
@@ -176,3 +196,24 @@ class Roster:
         if client.rewriter is not None:
             client.rewriter.book.clear()
         self._census.client_left(self.database.headcount, client.user)
+
+
+class LinkedServers:
+    """The servers of a roster that are in ACTIVE: all that are at work but the idle ones."""
+
+    def __init__(self, at_work: ServerList, idle: list[ServerSession]) -> None:
+        """Look at these lists, which the roster keeps."""
+        self._at_work = at_work
+        self._idle = idle
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._at_work) - len(self._idle)
+
+    def __iter__(self) -> Iterator[ServerSession]:
+        """Go over them, in the order in which they came."""
+        return iter([server for server in self._at_work if server.state is _ACTIVE])
+
+    def __contains__(self, server: object) -> bool:
+        """Say whether a server is one of them."""
+        return server in self._at_work and server not in self._idle

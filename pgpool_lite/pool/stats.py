@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass, fields
 
+from pgpool_lite.session.statements import ParseCounters
+
 _SECONDS_TO_US = 1_000_000
 
 
 @dataclass(slots=True)
-class Counters:
+class Counters(ParseCounters):
     """Totals since the start. Bytes are clients' bytes; times are in seconds."""
 
     server_assignment_count: int = 0
@@ -23,9 +25,6 @@ class Counters:
     xact_time: float = 0.0  # linked to a server, from the first message to the last answer
     query_time: float = 0.0  # from a request to its last answer
     wait_time: float = 0.0  # clients waiting for a server
-    client_parse_count: int = 0  # Parse messages from clients, of named statements
-    server_parse_count: int = 0  # Parse messages that we sent to servers for them
-    bind_count: int = 0
     client_login_count: int = 0
 
     def copy(self) -> Counters:
@@ -38,7 +37,6 @@ class Counters:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-COUNTER_NAMES = tuple(field.name for field in fields(Counters))
 _TIMES = frozenset({"xact_time", "query_time", "wait_time"})
 
 
@@ -58,6 +56,10 @@ class Averages:
     server_parse_count: int = 0
     bind_count: int = 0
     client_login_count: int = 0
+
+
+#: In the order in which SHOW STATS has them.
+COUNTER_NAMES = tuple(field.name for field in fields(Averages))
 
 
 class Stats:

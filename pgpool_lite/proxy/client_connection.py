@@ -31,10 +31,6 @@ HELD_LIMIT: Final = 262_144
 class ClientConnection(asyncio.Protocol):
     """Passes a client's bytes to the server it is linked to, and the answers back."""
 
-    #: Hop 6: write these bytes, this very object, to the client. The transport's own method, for a
-    #: method of ours around it would cost a call per query.
-    relay: Callable[[bytes], None]
-
     __slots__ = (
         "_clock",
         "_counters",
@@ -43,9 +39,7 @@ class ClientConnection(asyncio.Protocol):
         "_is_plain",
         "_is_unbegun",
         "_raw",
-        "is_congested",
         "pool",
-        "relay",
         "session",
         "transport",
     )
@@ -61,7 +55,6 @@ class ClientConnection(asyncio.Protocol):
         self.session = session
         self.pool = pool
         self.transport = transport
-        self.relay = transport.write
         self._dispatcher = dispatcher
         self._clock: Callable[[], float] = dispatcher.clock
         self._counters = pool.counters
@@ -69,13 +62,11 @@ class ClientConnection(asyncio.Protocol):
         self._held = b""
         #: Reads that came meanwhile and that only the rewriter may look at, with a server at hand.
         self._raw = b""
-        #: The client does not read its answers: nothing more is taken from it or for it.
-        self.is_congested = False
         #: Linked, but nothing has been sent to the server yet: its parameters are still another's.
         self._is_unbegun = False
         #: A pairing begins with nothing but the client's bytes, if the parameters agree.
         self._is_plain = session.rewrites
-        session.connection = self
+        session.attach(self, transport.write)
 
     # --- hop 1: from the client ---
 
@@ -92,7 +83,7 @@ class ClientConnection(asyncio.Protocol):
             server = self.pool.link(session, self._clock())
             if server is not None and session.parameters is server.parameters and self._is_plain:
                 server.asked = data
-                server.connection.relay(data)
+                server.relay(data)
             else:
                 self._begin_or_wait(server, data)
         elif verdict == RELAY:
@@ -126,9 +117,9 @@ class ClientConnection(asyncio.Protocol):
         if self._is_unbegun:
             self._begin(server, data)
             return
-        if not session.query_started_at and (session.owed or session.unsynced):
+        if not session.query_started_at and (session.single or session.owed or session.unsynced):
             self._begin_query(server, data)
-        server.connection.relay(data)
+        server.relay(data)
 
     def _pass_cut(self, data: bytes, verdict: int) -> None:
         """Pass on a read that is not to be relayed as it came; part if that settles the pair."""
@@ -187,14 +178,19 @@ class ClientConnection(asyncio.Protocol):
         assert rewriter is not None
         if is_new and data and self._is_plain and session.parameters is server.parameters:
             server.asked = data
-            server.connection.relay(data)
+            server.relay(data)
         else:
             if is_new:
                 self._is_unbegun = True
                 server.asked = b""  # it was another client's
             if data:
                 self._pass_linked(server, data)
-        if rewriter.left or rewriter.reply or session.is_leaving or not session.owed:
+        if (
+            rewriter.left
+            or rewriter.reply
+            or session.is_leaving
+            or not (session.single or session.owed)
+        ):
             self._finish_rewriting(server, rewriter)
 
     def _finish_rewriting(self, server: ServerSession, rewriter: Rewriter) -> None:
@@ -204,7 +200,7 @@ class ClientConnection(asyncio.Protocol):
             self._hold_raw(left)
         if rewriter.reply:
             reply, rewriter.reply = rewriter.reply, b""
-            self.relay(reply)
+            self.session.relay(reply)
         if self.session.is_leaving:
             self._dispatcher.client_left(self, "client close request")
         elif server.is_settled():
@@ -234,7 +230,7 @@ class ClientConnection(asyncio.Protocol):
             session.rewriter = None
         session.rewrites = rules.statements is not None
         session.names_pass = rules.names_pass
-        self._is_plain = session.rewrites and not self.is_congested
+        self._is_plain = session.rewrites and not self.session.is_congested
         return True
 
     def look_again(self) -> None:
@@ -262,11 +258,11 @@ class ClientConnection(asyncio.Protocol):
         server.asked = data
         if not session.rewrites:
             server.statements.unnamed = None  # whoever's it was, it may be replaced unseen
-        if self.is_congested:
+        if self.session.is_congested:
             server.connection.pause_reading()
         if session.parameters != server.parameters:
             data = self._prepare(server, data)
-        server.connection.relay(data)
+        server.relay(data)
 
     def _prepare(self, server: ServerSession, data: bytes) -> bytes:
         """Return `data` with a SET of the client's parameters in front.
@@ -320,7 +316,7 @@ class ClientConnection(asyncio.Protocol):
         if raw:
             self._rewrite_held(server, data, raw, is_new=False)
         elif data:
-            server.connection.relay(data)
+            server.relay(data)
 
     def _rewrite_held(
         self, server: ServerSession, data: bytes, raw: bytes, *, is_new: bool
@@ -338,7 +334,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop the server, and the client's own requests: this client does not read its answers."""
-        self.is_congested = True
+        self.session.is_congested = True
         self._is_plain = False
         self.pause_reading()
         if self.session.server is not None:
@@ -346,7 +342,7 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Let both flow again."""
-        self.is_congested = False
+        self.session.is_congested = False
         self._is_plain = self.session.rewrites
         self.resume_reading()
         if self.session.server is not None:
@@ -361,9 +357,9 @@ class ClientConnection(asyncio.Protocol):
         """Go on taking from the client, if nothing stands in the way any more."""
         server = self.session.server
         is_stopped = (
-            self.is_congested
+            self.session.is_congested
             or len(self._held) + len(self._raw) > HELD_LIMIT
-            or (server is not None and server.connection.is_congested)
+            or (server is not None and server.is_congested)
         )
         if not (is_stopped or self.transport.is_closing() or self.transport.is_reading()):
             self.transport.resume_reading()

@@ -82,7 +82,6 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         self._peer_pid = 0
         self.id = registry.next_id()
         self.connected_at = runtime.clock()
-        self.is_congested = False
 
     @property
     def address(self) -> tuple[str, int]:
@@ -261,7 +260,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         session.peer_pid = self._peer_pid
         session.requested_at = self._runtime.clock()
         session.replication = self._replication
-        session.connection = self
+        session.attach(self, self._transport.write)
         self._session = session
         self._early = self._login.rest
         pool.add_client(session)
@@ -341,10 +340,6 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         reported = pool.welcome if dedication is None else dedication.welcome
         assert reported is not None
         self._welcome(session, pool, reported)
-
-    def relay(self, data: bytes) -> None:
-        """Write to the client."""
-        self._transport.write(data)
 
     def refuse(self, error: ClientError) -> None:
         """Tell the client why it is closed, and close it.

@@ -57,7 +57,8 @@ class Connector:
         server = ServerSession(registry.next_id(), registry.tracked, books, now)
         if dedicated_to is not None and dedicated_to.replication is not None:
             server.dedication = Dedication(dedicated_to, dedicated_to.replication)
-        server.connection = connection = ServerLoginConnection(runtime, pool, server)
+        connection = ServerLoginConnection(runtime, pool, server)
+        server.attach(connection, connection.relay)
         pool.add_server(server, now)
         self._spawn(self._open(pool, server, connection))
 
@@ -201,7 +202,6 @@ class ServerLoginConnection(Conversation):
         self._server = server
         self._login = ServerLogin(runtime.registry.credentials_for(pool, server.dedication))
         self._transport: asyncio.Transport | None = None
-        self.is_congested = False
         #: Done when the login is, or has failed.
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -81,7 +81,7 @@ class Dispatcher:
     def release(self, server: ServerSession, pool: Pool) -> None:
         """Part a settled pair, and do what follows from that."""
         server.connection.resume_reading()  # it may have been stopped for this client
-        if server.connection.is_congested:
+        if server.is_congested:
             server.close_reason = "server does not read what was sent to it"
         next_client = pool.release(server, self.clock())
         if next_client is not None or server.state is not _IDLE:
@@ -114,7 +114,7 @@ class Dispatcher:
     def ask(self, server: ServerSession, sql: str, failure: str) -> None:
         """Send a query of our own; `failure` is what the log reads when it is refused."""
         server.requested_at = self.clock()
-        server.connection.relay(server.ask(sql, failure))
+        server.relay(server.ask(sql, failure))
 
     def client_waits(self, connection: ClientConnection | SecretLookup) -> None:
         """See that a client which found no idle server gets one, or an answer."""
@@ -239,7 +239,7 @@ class Dispatcher:
         """Tell a client that it is queued, and behind whom."""
         scene = Scene(self.registry.config.settings, pool, client, self.clock())
         notice = explain(LimitReached(NO_SERVER_YET), scene)
-        client.connection.relay(notice_response(notice.message, notice.detail, notice.hint))
+        client.relay(notice_response(notice.message, notice.detail, notice.hint))
 
     def _scene(self, connection: ClientConnection) -> Scene:
         """Return where an error is sent, for whoever explains it."""
@@ -261,7 +261,7 @@ class Dispatcher:
             connection.transport.write(farewell)
         self.registry.forget_key(client)
         self.part(client, pool)
-        if connection.is_congested:
+        if client.is_congested:
             connection.transport.abort()  # it would never read what it is still to be sent
         else:
             self.lingering.close(connection.transport, now)
@@ -315,7 +315,7 @@ class Dispatcher:
         """
         self.log.server_closed(server, pool, reason, self.clock())
         if client is None or not client.body_left:
-            server.connection.relay(TERMINATE)
+            server.relay(TERMINATE)
         server.connection.close()
         self.on_change()
 

@@ -49,14 +49,13 @@ class SecretLookup(Unlinked):
         self._client: Connection
         self._is_asked = False
         self._is_over = False
-        self.is_congested = False
 
     def begin(self, client: Connection, client_id: int, connected_at: float) -> None:
         """Ask on behalf of `client` as soon as there is a server."""
         self._client = client
         values = self._dispatcher.registry.tracked.values_of({})
         session = self.session = ClientSession(client_id, _NO_KEY, values, connected_at)
-        session.connection = self
+        session.attach(self, self._take)
         session.user = self.pool.user
         session.state = ClientState.ACTIVE  # it needs no welcome
         session.is_leaving = True  # in session mode, too, the server is given back at once
@@ -94,9 +93,9 @@ class SecretLookup(Unlinked):
     def go_on(self, server: ServerSession) -> None:
         """Ask: there is a server."""
         self._is_asked = True
-        server.connection.relay(self._query.question)
+        server.relay(self._query.question)
 
-    def relay(self, data: bytes) -> None:
+    def _take(self, data: bytes) -> None:
         """Take a part of the answer, or the notice that we are queued, which nobody needs.
 
         The pair is parted when this returns, so what follows is done in the loop's next round.

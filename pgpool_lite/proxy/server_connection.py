@@ -28,17 +28,12 @@ _IDLE: Final = ServerState.IDLE
 class ServerConnection(asyncio.Protocol):
     """Passes a server's bytes to the client that is linked to it."""
 
-    #: Hop 4: write these bytes, this very object, to the server. The transport's own method.
-    relay: Callable[[bytes], None]
-
     __slots__ = (
         "_clock",
         "_counters",
         "_dispatcher",
         "_stopped",
-        "is_congested",
         "pool",
-        "relay",
         "session",
         "transport",
     )
@@ -54,14 +49,12 @@ class ServerConnection(asyncio.Protocol):
         self.session = session
         self.pool = pool
         self.transport = transport
-        self.relay = transport.write
         self._counters = pool.counters
         self._dispatcher = dispatcher
         self._clock: Callable[[], float] = dispatcher.clock
-        #: The server does not take what is sent to it, and which client was stopped for that.
-        self.is_congested = False
+        #: Which client was stopped because the server does not take what is sent to it.
         self._stopped: ClientSession | None = None
-        session.connection = self
+        session.attach(self, transport.write)
 
     # --- hop 5: from the server ---
 
@@ -79,9 +72,8 @@ class ServerConnection(asyncio.Protocol):
                 self._dispatcher.own_query_done(self)
         elif verdict == _USUAL and not client.raw_waits:
             self._counters.bytes_sent += len(data)
-            connection = client.connection
-            connection.relay(data)
-            if connection.is_congested or self.is_congested:
+            client.relay(data)
+            if client.is_congested or session.is_congested:
                 self._dispatcher.release(session, self.pool)
                 return
             next_client = self.pool.release(session, self._clock())
@@ -97,7 +89,7 @@ class ServerConnection(asyncio.Protocol):
             data = session.cut
         if data:
             self._counters.bytes_sent += len(data)
-            client.connection.relay(data)
+            client.relay(data)
         if session.has_said_fatal:  # nothing may follow, and nobody need wait for the end
             self._dispatcher.lose_server(self, ServerError(session.close_reason))
             return
@@ -116,14 +108,14 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop the client: the server does not take what it sends."""
-        self.is_congested = True
+        self.session.is_congested = True
         self._stopped = self.session.client
         if self._stopped is not None:
             self._stopped.connection.pause_reading()
 
     def resume_writing(self) -> None:
         """Let the client send again, be it still linked or not."""
-        self.is_congested = False
+        self.session.is_congested = False
         stopped, self._stopped = self._stopped, None
         if stopped is not None:
             stopped.connection.resume_reading()

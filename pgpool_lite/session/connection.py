@@ -1,7 +1,8 @@
 """What the pairing needs from whoever holds the sockets, as narrow as it can be.
 
 Sessions are paired below the floor that owns sockets, but bytes must get from one socket to the
-other. So each session carries its connection, known only by these few methods.
+other. So each session carries its connection, known only by these few methods, and beside it
+what every query needs, `relay`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 class Connection(Protocol):
     """One side's socket as the other side sees it."""
 
-    #: What is written piles up, because the peer does not read: its other side must not go on.
-    is_congested: bool
-
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of the other end."""
@@ -31,9 +29,6 @@ class Connection(Protocol):
     @property
     def tls(self) -> str:
         """Version and cipher of its TLS; "" without."""
-
-    def relay(self, data: bytes) -> None:
-        """Write these bytes, this very object, to the socket."""
 
     def pause_reading(self) -> None:
         """Take nothing more from the socket: the other side's buffer is full."""

@@ -58,6 +58,7 @@ from pgpool_lite.session.statements import (
 )
 from pgpool_lite.session.usual import take_usual
 from pgpool_lite.wire import codes
+from pgpool_lite.wire.framing import message_end
 
 if TYPE_CHECKING:
     from pgpool_lite.session.client import ClientSession
@@ -123,7 +124,7 @@ class Rewriter:
             not (session.tail or session.body_left)
             and len(data) >= codes.HEADER_SIZE
             and MEANINGS[data[0]] == EXTENDED
-            and 4 <= _LENGTH.unpack_from(data, 1)[0] < len(data)
+            and 0 < message_end(data, 0) <= len(data)
         ):
             return data  # the usual read: a whole message to begin with
         data = self._with_tail(data)
@@ -158,7 +159,7 @@ class Rewriter:
         if not (session.owed or session.unsynced or session.tail or session.body_left):
             usual = take_usual(data, renaming)
             if usual is not None:
-                session.owed.append(SEGMENT)
+                session.single = SEGMENT
                 return usual
         renaming.server_has_failed = server.status == codes.STATUS_FAILED
         return self._rewrite(data)

@@ -19,6 +19,7 @@ the protocol make requests that are never answered, and take them off the list:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from pgpool_lite.errors import ServerError, ServerProtocolError
@@ -66,6 +67,11 @@ _USUAL: Final = RELAY | ANSWERED | SETTLED
 class ServerSession(OwnQueries):
     """One server connection after its login: transaction status, replies, parameters."""
 
+    #: Its socket, known from `attach` on.
+    connection: ServerSide
+    #: Hop 4: write these bytes, this very object, to the server. The transport's own method.
+    relay: Callable[[bytes], None]
+
     __slots__ = (
         "asked",
         "cancel_key",
@@ -81,7 +87,9 @@ class ServerSession(OwnQueries):
         "has_said_fatal",
         "id",
         "is_at_answer",
+        "is_congested",
         "keeps_client",
+        "relay",
         "released_at",
         "requested_at",
         "retires_at",
@@ -101,7 +109,7 @@ class ServerSession(OwnQueries):
         # --- identity: the number in SHOW SERVERS, what a CancelRequest must say, our socket ---
         self.id = session_id
         self.cancel_key = CancelKey(0, b"")
-        self.connection: ServerSide
+        self.is_congested = False  # what is written piles up, for it does not read: send no more
         self.endpoint: Endpoint | None = None  # where it leads, once that is chosen
         self.dedication: Dedication | None = None  # to the replication client that has it alone
         self.tail = b""  # start of a message that must be whole, or of a header
@@ -143,6 +151,11 @@ class ServerSession(OwnQueries):
         self.cancel_key = cancel_key
         self.parameters = parameters
 
+    def attach(self, connection: ServerSide, relay: Callable[[bytes], None]) -> None:
+        """Know the server's socket from now on by `connection`, and write to it by `relay`."""
+        self.connection = connection
+        self.relay = relay
+
     def is_settled(self) -> bool:
         """Say whether the pair may part: all answered, nothing open, nothing half-sent."""
         client = self.client
@@ -150,7 +163,8 @@ class ServerSession(OwnQueries):
             self.status == STATUS_IDLE
             and client is not None
             and not (
-                client.owed
+                client.single
+                or client.owed
                 or client.unsynced
                 or client.body_left
                 or self.body_left
@@ -172,23 +186,30 @@ class ServerSession(OwnQueries):
         client = self.client
         if self.tail or self.dropping:
             return self._continue(data)
-        if client is None or self.swallowing:
+        if client is None:
             return self._swallow(data, self.body_left)
-        owed = client.owed
-        if self.body_left or self.copying or len(owed) != 1 or not IS_REQUEST[owed[0]]:
-            return self._follow(data, 0, self.body_left, client)
+        if not client.single or self.swallowing or self.body_left or self.copying:
+            return self._take_unusual(data, client)
         # The usual read: the whole answer to the one request, and nothing behind it.
         pos = scan(data, 0, INTEREST)
-        if data[pos:] != READY_IDLE or client.unsynced or client.body_left:
+        if pos != len(data) - READY_SIZE or not data.endswith(READY_IDLE):
+            client.list_single()
             return self._follow(data, 0, pos, client)
         statements = self.statements
         statements.ready_count += 1
-        if owed[0] == _QUERY:
+        if client.single == _QUERY:
             statements.unnamed = None  # a Query takes it away
-        owed.clear()
+        client.single = 0
         self.status = STATUS_IDLE
         self.is_at_answer = True
         return _USUAL
+
+    def _take_unusual(self, data: bytes, client: ClientSession) -> int:
+        """Take a read that does not begin the answer to a single request."""
+        client.list_single()
+        if self.swallowing:
+            return self._swallow(data, self.body_left)
+        return self._follow(data, 0, self.body_left, client)
 
     def _continue(self, data: bytes) -> int:
         """Take a read that goes on with a message held, or with one that is being dropped."""

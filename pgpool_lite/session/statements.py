@@ -17,19 +17,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 #: Servers know statement n as PGBOUNCER_n: PgBouncer's name, which people grep for in
 #: pg_prepared_statements. The number is never used again.
 SERVER_NAME_PREFIX: Final = b"PGBOUNCER_"
 
 
-class ParseCounters(Protocol):
-    """What is counted of prepared statements; a pool's `Counters` has these among others."""
+@dataclass(slots=True)
+class ParseCounters:
+    """What is counted of prepared statements; a pool's `Counters` are these and others."""
 
-    client_parse_count: int
-    server_parse_count: int
-    bind_count: int
+    client_parse_count: int = 0  # Parse messages from clients, of named statements
+    server_parse_count: int = 0  # Parse messages that we sent to servers for them
+    bind_count: int = 0
 
 
 class Statement:
@@ -209,7 +210,7 @@ class ServerStatements:
 
     def has(self, statement: Statement) -> bool:
         """Say whether the server has a statement under its present name; then it was just used."""
-        if self.held.get(statement) != statement.name:
+        if self.held.get(statement) is not statement.name:
             return False
         self.held.move_to_end(statement)
         return True

@@ -63,6 +63,7 @@ class TrackingSession(ClientSession):
     def receive(self, data: bytes) -> int:
         """Take one read as `ClientSession` does, but for a Query that the rewriter must see."""
         if data[0] == codes.QUERY and self.rewrites and sql_heads.word(data, codes.HEADER_SIZE):
+            self.list_single()
             return REWRITE
         return super().receive(data)
 

@@ -9,22 +9,22 @@ of what it costs in Python (bench/micro.py).
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Final
 
 from pgpool_lite.session.renaming import Renaming
 from pgpool_lite.wire import codes
+from pgpool_lite.wire.framing import find_zero, message_end
 from pgpool_lite.wire.frontend import encode
 
-_LENGTH: Final = Struct("!i").unpack_from
-_BIND_HEAD: Final = Struct("!BiB").pack  # type, length, and the empty name of the portal
 _PARSE: Final = codes.PARSE
 _BIND: Final = codes.BIND
-_EXECUTE: Final = encode(codes.EXECUTE, bytes(5)) + encode(codes.SYNC)
+_BIND_TYPE: Final = bytes([_BIND])
 #: What stands behind the Bind.
-_ENDS: Final = (_EXECUTE, encode(codes.DESCRIBE, b"P\0") + _EXECUTE)
-_TOO_LONG: Final = len(_ENDS[1]) + 1
-_SHORTEST: Final = 13 + len(_EXECUTE)  # with a Bind of nothing
+_EXECUTE: Final = encode(codes.EXECUTE, bytes(5)) + encode(codes.SYNC)
+_DESCRIBE: Final = encode(codes.DESCRIBE, b"P\0") + _EXECUTE
+_EXECUTE_SIZE: Final = len(_EXECUTE)
+_DESCRIBE_SIZE: Final = len(_DESCRIBE)
+_SHORTEST: Final = 13 + _EXECUTE_SIZE  # with a Bind of nothing
 
 
 def take_usual(data: bytes, renaming: Renaming) -> bytes | None:
@@ -35,18 +35,20 @@ def take_usual(data: bytes, renaming: Renaming) -> bytes | None:
     bind = 0
     last_bind = len(data) - _SHORTEST  # where the Bind begins at the latest
     if last_bind >= 0 and data[0] == _PARSE and data[5] == 0:
-        bind = 1 + _LENGTH(data, 1)[0]
+        bind = message_end(data, 0)
     if not 0 <= bind <= last_bind or data[bind] != _BIND or data[bind + 5]:
         return None
-    end = bind + 1 + _LENGTH(data, bind + 1)[0]
-    if end < bind or data[end : end + _TOO_LONG] not in _ENDS:
+    behind = len(data) - message_end(data, bind)
+    if not (behind == _DESCRIBE_SIZE and data.endswith(_DESCRIBE)) and not (
+        behind == _EXECUTE_SIZE and data.endswith(_EXECUTE)
+    ):
         return None
-    name_end = data.find(0, bind + 6)
-    if name_end == bind + 6:
+    if data[bind + 6] == 0:
         return _bind_unnamed(data, bind, renaming)
-    if bind or not 0 < name_end < end:
+    name_end = find_zero(data, 6)
+    if bind or name_end >= len(data) - behind:
         return None
-    return _bind_named(data, name_end, renaming)
+    return _bind_named(data, name_end, behind, renaming)
 
 
 def _bind_unnamed(data: bytes, bind: int, renaming: Renaming) -> bytes | None:
@@ -64,16 +66,21 @@ def _bind_unnamed(data: bytes, bind: int, renaming: Renaming) -> bytes | None:
     return data
 
 
-def _bind_named(data: bytes, name_end: int, renaming: Renaming) -> bytes | None:
-    """Put the server's name for the statement in its Bind, with which `data` begins."""
+def _bind_named(data: bytes, name_end: int, behind: int, renaming: Renaming) -> bytes | None:
+    """Put the server's name for the statement in its Bind, with which `data` begins.
+
+    So many bytes stand `behind` the Bind.
+    """
     name = data[6:name_end]
     statement = renaming.book.names.get(name)
     if statement is None or not renaming.server_book.has(statement):
         return None
     statement.hits += 1
     renaming.counters.bind_count += 1
-    renaming.used = [statement]
+    used = renaming.used
+    if len(used) != 1 or used[0] is not statement:
+        renaming.used = [statement]
     renaming.parsed_at = -1
     new_name = statement.name
-    length = _LENGTH(data, 1)[0] + len(new_name) - len(name)
-    return b"".join((_BIND_HEAD(_BIND, length, 0), new_name, data[name_end:]))
+    length = len(data) - behind - 1 + len(new_name) - len(name)
+    return b"".join((_BIND_TYPE, length.to_bytes(4, "big"), b"\0", new_name, data[name_end:]))

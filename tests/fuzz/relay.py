@@ -22,7 +22,7 @@ from pgpool_lite.session.renaming import MAX_NAMES, MAX_PARSE
 from pgpool_lite.session.states import ClientState, ServerState
 from pgpool_lite.session.tracking import MAX_PORTALS, TrackingRewriter, session_class
 from pgpool_lite.wire.frontend import CancelKey
-from tests.unit.pairs import WELCOME
+from tests.unit.pairs import WELCOME, owed_by
 from tests.unit.pool.helpers import check
 from tests.unit.world import FakeTransport, World, transport_of
 from tests.wire_messages import (
@@ -214,7 +214,7 @@ class Story:
             return
         answer = ReadyForQuery("I") * server.session.swallowing
         client = server.session.client
-        for entry in client.owed[:50] if client is not None else b"":
+        for entry in owed_by(client)[:50] if client is not None else b"":
             answer += b"" if IS_UNSENT[entry] else ANSWERS.get(entry, b"")
         self._server_says(who, answer)
 
@@ -232,9 +232,9 @@ class Story:
             transport_of(server).close()
             server.connection_lost(None)
         elif kind == 2 and not transport_of(client).is_closing():
-            (client.resume_writing if client.is_congested else client.pause_writing)()
+            (client.resume_writing if client.session.is_congested else client.pause_writing)()
         elif server is not None:
-            (server.resume_writing if server.is_congested else server.pause_writing)()
+            (server.resume_writing if server.session.is_congested else server.pause_writing)()
 
     def _pooler_is_told(self, who: int) -> None:
         world, pool = self.world, self.world.pool

@@ -60,12 +60,11 @@ class Arriving:
 
     address = own_address = ("127.0.0.1", 5432)
     tls = ""
-    is_congested = False
 
     def __init__(self, session: ClientSession, pool: Pool, world: World) -> None:
         self.session, self.pool, self._world = session, pool, world
         self.transport = FakeTransport()
-        session.connection = self
+        session.attach(self, self.transport.write)
         pool.add_client(session)
         if session.replication is None and pool.welcome is not None:
             self._welcome()
@@ -81,9 +80,6 @@ class Arriving:
 
     def go_on(self, server: ServerSession) -> None:
         self._welcome()
-
-    def relay(self, data: bytes) -> None:
-        self.transport.write(data)
 
     def _never(self, *_: object) -> NoReturn:
         raise AssertionError("a client in LOGIN is not linked")
@@ -447,6 +443,7 @@ class Small:
     def _client_key(self, client: ClientSession, now: float) -> Hashable:
         return (
             bytes(client.owed),
+            client.single,
             client.replication is not None,
             client.is_proven,
             client.parameters == self.world.registry.tracked.values_of(TOKYO),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from pgpool_lite.errors import ClientError
 from pgpool_lite.session.client import CUT, RELAY, ClientSession
+from pgpool_lite.session.entries import IS_REQUEST
 from pgpool_lite.session.parameters import TrackedParameters
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.statements import ServerStatements, StatementRegistry
@@ -39,7 +40,6 @@ class FakeConnection:
         return "127.0.0.1", 6543
 
     def __init__(self) -> None:
-        self.is_congested = False
         self.written: list[bytes] = []
         self.is_reading = True
         self.is_closed = False
@@ -59,7 +59,7 @@ class FakeConnection:
         """Everything written so far."""
         return b"".join(self.written)
 
-    def relay(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         self.written.append(data)
 
     def pause_reading(self) -> None:
@@ -97,7 +97,8 @@ def make_client(
     """Return a client that has logged in and asks for nothing."""
     key = CancelKey(session_id, b"none")
     session = ClientSession(session_id, key, TRACKED.values_of(dict(parameters)), now)
-    session.connection = FakeConnection()
+    connection = FakeConnection()
+    session.attach(connection, connection.write)
     session.state = state
     return session
 
@@ -107,9 +108,24 @@ def make_server(
 ) -> ServerSession:
     """Return a server whose login is over; its state is still LOGIN, as Pool wants it."""
     session = ServerSession(session_id, TRACKED, ServerStatements(StatementRegistry()), now)
-    session.connection = FakeConnection()
+    connection = FakeConnection()
+    session.attach(connection, connection.write)
     session.logged_in(CancelKey(session_id, b"none"), TRACKED.values_of(dict(parameters)))
     return session
+
+
+def owe(client: ClientSession, entries: bytes) -> None:
+    """Have a client be owed these, as its session keeps them."""
+    is_single = len(entries) == 1 and IS_REQUEST[entries[0]] and not client.unsynced
+    if is_single:
+        client.single = entries[0]
+    else:
+        client.owed += entries
+
+
+def owed_by(client: ClientSession) -> bytes:
+    """Return what a client is owed, wherever its session keeps it."""
+    return bytes([client.single] if client.single else client.owed)
 
 
 def link(client: ClientSession, server: ServerSession) -> None:
@@ -150,4 +166,4 @@ class Pair:
     @property
     def owed(self) -> str:
         """Types of the requests that are not answered."""
-        return self.client_session.owed.decode()
+        return owed_by(self.client_session).decode()

@@ -346,7 +346,7 @@ class Traffic:
     def finish(self) -> None:
         """Let everybody finish: all answers arrive, and no server stays linked."""
         for client in self.clients:
-            if client.is_alive and client.connection.is_congested:
+            if client.is_alive and client.connection.session.is_congested:
                 client.connection.resume_writing()
             if client.may_speak:
                 client.finish()
@@ -363,7 +363,7 @@ class Traffic:
 
     def client_reads_or_does_not(self, who: int) -> None:
         client = self.clients[who]
-        if client.is_alive and client.connection.is_congested:
+        if client.is_alive and client.connection.session.is_congested:
             client.connection.resume_writing()
         elif client.is_alive:
             client.connection.pause_writing()

@@ -10,7 +10,6 @@ import pytest
 
 from pgpool_lite.config import PoolMode
 from pgpool_lite.pool.pool import Pool
-from pgpool_lite.pool.roster import ServerList
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState, ServerState
@@ -279,8 +278,8 @@ def test_statement_pooling_forbids_blocks_on_every_server() -> None:
 # --- cost ---
 
 
-class CountingServers(ServerList):
-    """A list of servers that counts how often an entry is touched."""
+class CountingServers(list[ServerSession]):
+    """A list of servers that counts how often an entry is looked at."""
 
     touched = 0
 
@@ -288,6 +287,10 @@ class CountingServers(ServerList):
         for server in super().__iter__():
             CountingServers.touched += 1
             yield server
+
+    def remove(self, server: ServerSession) -> None:
+        CountingServers.touched += len(self)
+        super().remove(server)
 
 
 class CountingClients(OrderedDict[ClientSession, None]):
@@ -323,7 +326,6 @@ def _counting_pool(size: int) -> Pool:
     pool = make_pool(pool_size=size)
     # The hot lists have second names in the pool, so both are replaced before anybody comes.
     pool._idle = pool.servers[ServerState.IDLE] = CountingServers()
-    pool._active = pool.servers[ServerState.ACTIVE] = CountingServers()
     waiting = CountingClients()
     pool._waiting = pool.clients[ClientState.WAITING] = waiting
     add_servers(pool, size)

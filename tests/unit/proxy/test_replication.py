@@ -15,7 +15,8 @@ def arrive(world: World) -> tuple[ClientSession, FakeConnection]:
     """Bring a replication client in, which has proved itself and waits for its server."""
     client = make_client(50, state=ClientState.LOGIN)
     client.replication = Replication(ReplicationKind.PHYSICAL)
-    connection = client.connection = FakeConnection()
+    connection = FakeConnection()
+    client.attach(connection, connection.write)
     world.pool.add_client(client)
     world.dispatcher.replenish(world.pool)
     return client, connection

@@ -15,7 +15,7 @@ from pgpool_lite.session.client import CUT, RELAY, SETTLED, ClientSession
 from pgpool_lite.session.meaning import HOLD_LIMIT
 from pgpool_lite.session.states import ClientState
 from tests.unit.feeding import feed_every_way
-from tests.unit.pairs import Pair, link, make_client, make_server
+from tests.unit.pairs import Pair, link, make_client, make_server, owed_by
 from tests.wire_messages import (
     Bind,
     CloseStatement,
@@ -77,7 +77,7 @@ def requests_of(client: ClientSession) -> str:
 
     Its other messages are listed as well when it came in more than one read.
     """
-    return "".join(kind for kind in client.owed.decode() if kind in "QsSFc").upper()
+    return "".join(kind for kind in owed_by(client).decode() if kind in "QsSFc").upper()
 
 
 # --- what is owed ---

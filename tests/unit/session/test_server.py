@@ -15,7 +15,7 @@ from pgpool_lite.session.client import RELAY, SETTLED
 from pgpool_lite.session.interest import HOLD_LIMIT
 from pgpool_lite.session.server import ANSWERED
 from tests.unit.feeding import feed_every_way
-from tests.unit.pairs import TRACKED, WELCOME, Pair, link, make_client, make_server
+from tests.unit.pairs import TRACKED, WELCOME, Pair, link, make_client, make_server, owe
 from tests.wire_messages import (
     Bind,
     CommandComplete,
@@ -65,8 +65,8 @@ class Reader:
 
     def __call__(self, reads: Sequence[bytes]) -> Seen:
         pair = Pair()
-        pair.client_session.owed += self.owed
         pair.client_session.unsynced = self.unsynced
+        owe(pair.client_session, self.owed)
         for data in reads:
             pair.server(data)
         status = chr(pair.server_session.status)
@@ -297,7 +297,7 @@ def test_random_bytes_raise_nothing_but_server_errors_and_keep_memory_bounded(
     server = make_server()
     if is_linked:
         client = make_client()
-        client.owed += owed
+        owe(client, owed)
         link(client, server)
     for _ in range(own_queries):
         server.ask("SELECT 1", "test query failed")
