@@ -10,11 +10,21 @@ PostgreSQL has closed the connection that carried the request.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import CLIENT_MOVES, ClientState, ServerState
+
+#: Requests that may wait in one pool. Who runs a query may send any number for it, and each has a
+#: connection until its turn comes, or cancel_wait_timeout.
+MAX_WAITING: Final = 1_000
+
+
+def is_full_of_requests(pool: Pool) -> bool:
+    """Say whether so many requests wait for their turn in a pool that no more can be taken."""
+    return len(pool.cancel_requests[ClientState.WAITING_CANCEL]) >= MAX_WAITING
 
 
 class CancelRequest:

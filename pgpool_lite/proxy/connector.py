@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pgpool_lite.errors import ServerError, ServerLoginFailed
-from pgpool_lite.pool.cancel import CancelRequest
+from pgpool_lite.pool.cancel import CancelRequest, is_full_of_requests
 from pgpool_lite.pool.hosts import needs_look_up
 from pgpool_lite.pool.peering import with_all_hops
 from pgpool_lite.pool.pool import Pool
@@ -132,7 +132,7 @@ class Connector:
             key = with_all_hops(key)
         found = runtime.registry.find_by_key(key)
         server = found[1].server if found is not None else None
-        if found is None or server is None:
+        if found is None or server is None or is_full_of_requests(found[0]):
             hang_up()
             return
         request = CancelRequest(found[0], server, hang_up, runtime.clock())

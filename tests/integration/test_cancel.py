@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from pgpool_lite.pool import cancel
 from pgpool_lite.pooler import Pooler
 from tests.conftest import MakePooler
 from tests.fake_postgres import FakePostgres, FakeSession, answer, answered_by
@@ -157,3 +158,31 @@ async def test_a_server_with_a_cancel_in_flight_is_not_given_to_the_next_client(
     assert fake.question_count == 1
     fake.may_end_cancels.set()
     assert await other.until_ready() == answered_by(1)
+
+
+async def test_of_too_many_requests_for_a_query_the_last_are_hung_up_on(
+    fake: FakePostgres,
+    make_pooler: MakePooler,
+    connect: Connect,
+    open_client: OpenClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each request has a descriptor until its turn comes, and one key is enough for any number of
+    them: somebody inside could keep newcomers out.
+    """
+    monkeypatch.setattr(cancel, "MAX_WAITING", 2)
+    pooler = await make_pooler(to=fake.url, pool_size=1)
+    client = await connect(pooler)
+    fake.may_end_cancels.clear()
+    await client.send(Query("SELECT"))
+    await eventually(lambda: fake.question_count == 1)
+    cancelers = [await open_client(pooler) for _ in range(4)]
+    for canceler in cancelers:
+        await canceler.send(client.cancel_request())
+
+    assert await cancelers[-1].until_closed() == []
+
+    fake.may_end_cancels.set()
+    assert await client.until_ready() == answered_by(1)
+    for canceler in cancelers:
+        assert await canceler.until_closed() == []
