@@ -86,7 +86,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     )
 
 
-def test_below_the_proxy_nothing_waits_and_nothing_reads_a_clock() -> None:
+def test_promise_8_below_the_proxy_nothing_waits_and_nothing_reads_a_clock() -> None:
     found = [
         f"{module.place}:{each.line} imports {each.imported}"
         for module in _patient_modules()
@@ -97,7 +97,7 @@ def test_below_the_proxy_nothing_waits_and_nothing_reads_a_clock() -> None:
     assert found == []
 
 
-def test_below_the_proxy_nothing_is_awaited() -> None:
+def test_promise_8_below_the_proxy_nothing_is_awaited() -> None:
     awaiting = (ast.Await, ast.AsyncFor, ast.AsyncWith)
     found = [
         module.at(node)

@@ -52,3 +52,15 @@ def test_every_test_that_is_named_exists(told: Page) -> None:
     named = {(match["file"], match["test"]) for match in _TEST.finditer(told.text)}
 
     assert sorted(named - existing) == []
+
+
+def test_each_of_the_eight_promises_names_tests_that_have_its_number() -> None:
+    told = dict(re.findall(r"^(\d)\. (.*)$", BEHAVIOR.section("The eight promises"), re.MULTILINE))
+    tests = {number: [match["test"] for match in _TEST.finditer(told[number])] for number in told}
+
+    assert sorted(told) == list("12345678")
+    assert {
+        number: [test for test in named if number not in test.partition("_promise")[2]]
+        for number, named in tests.items()
+    } == {number: [] for number in told}
+    assert min(map(len, tests.values())) > 0

@@ -47,7 +47,9 @@ def say_until_refused(client: ClientConnection, said: bytes, times: int) -> int:
     return times
 
 
-def test_who_sends_sync_without_end_into_a_copy_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_promise_4_who_sends_sync_without_end_into_a_copy_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A server in COPY ignores Sync, so nothing stopped a client who sent it for ever: each Sync
     stayed in the list of what is owed.
     """
@@ -86,7 +88,9 @@ def test_a_copy_with_as_many_syncs_as_drivers_send_is_none_of_that() -> None:
     assert state_of(server) == "IDLE"
 
 
-def test_who_prepares_and_closes_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_promise_4_who_prepares_and_closes_without_end_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Parse of a statement that the server has, and Close, are answered by us. Behind a message
     that PostgreSQL answers at the next Sync only, they stayed, each with what would undo it.
     """
@@ -100,7 +104,7 @@ def test_who_prepares_and_closes_without_end_is_refused(monkeypatch: pytest.Monk
     assert b"C54000\0Mtoo many messages without a Sync" in transport_of(client).written
 
 
-def test_who_closes_names_without_end_in_one_segment_is_refused() -> None:
+def test_promise_4_who_closes_names_without_end_in_one_segment_is_refused() -> None:
     """A segment remembers the names that it changes until its Sync. With each name the set of
     them was copied: a client who closed 45,000 unknown names held everybody up for a minute.
     """
