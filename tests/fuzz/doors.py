@@ -22,6 +22,7 @@ from pgpool_lite.config.ini import Located, read_ini
 from pgpool_lite.config.url import parse_url
 from pgpool_lite.config.userlist import scan_userlist
 from pgpool_lite.console import grammar
+from pgpool_lite.diagnose import leaks, lexer
 from pgpool_lite.errors import (
     ClientError,
     ClientProtocolError,
@@ -119,6 +120,17 @@ def sql_head(data: bytes) -> None:
     word = sql_heads.word(text, 0)
     assert word in ("", "PREPARE", "EXECUTE", "DEALLOCATE")
     assert word == "DEALLOCATE" or sql_heads.deallocated(text) is None
+
+
+def sql_text(data: bytes) -> None:
+    """A whole SQL text, as the finder of what breaks in transaction mode reads it."""
+    end = 0
+    for token in lexer.tokens(data):
+        assert end <= token.start < token.end <= len(data)
+        end = token.end
+    leaks.may_leak(data)
+    leaks.effects_of(data, in_transaction=bool(len(data) % 2))
+    leaks.leaks_in_script(data)
 
 
 # --- logins ---
@@ -316,6 +328,7 @@ DOORS: Final[dict[str, Door]] = {
     "message_guard": message_guard,
     "decoders": decoders,
     "sql_head": sql_head,
+    "sql_text": sql_text,
     "health_request": health_request,
     "framing_ends": framing_ends,
 }
