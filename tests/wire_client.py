@@ -192,8 +192,31 @@ class WireClient:
         header = await self.receive_exactly(5)
         length = int.from_bytes(header[1:], "big")
         message = BackendMessage(chr(header[0]), await self.receive_exactly(length - 4))
-        self._note(message)
+        self.note(message)
         return message
+
+    async def receive_available(self) -> list[bytes]:
+        """Return the whole messages that have come, at least one, each with its header."""
+        while not (found := self._take_whole()):
+            await self._read_more()
+        return found
+
+    def _take_whole(self) -> list[bytes]:
+        found: list[bytes] = []
+        received, pos = self._received, self._pos
+        while len(received) - pos >= 5:
+            end = pos + 1 + int.from_bytes(received[pos + 1 : pos + 5], "big")
+            if end > len(received):
+                break
+            found.append(bytes(received[pos:end]))
+            pos = end
+        self._pos = pos
+        return found
+
+    @property
+    def unread(self) -> bytes:
+        """What has been received and not returned: after the end, the part of a message."""
+        return bytes(self._received[self._pos :])
 
     async def skip_message(self) -> tuple[str, int]:
         """Read the next message without keeping it; return its type and the size of its body."""
@@ -221,7 +244,8 @@ class WireClient:
             await self._read_more()
         return chr(self._received[self._pos])
 
-    def _note(self, message: BackendMessage) -> None:
+    def note(self, message: BackendMessage) -> None:
+        """Remember what ParameterStatus and BackendKeyData tell."""
         if message.type == "S":
             name, value = message.strings
             self.parameters[name] = value

@@ -235,7 +235,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         doorkeeper = runtime.doorkeeper
         doorkeeper.remember_proof(admission, self._login.scram_client_key)
         try:
-            if runtime.is_shutting_down and not admission.is_console:
+            if not (admission.is_console or runtime.lets_in(is_local=self.is_unix)):
                 raise LimitReached("pooler is shutting down")
             database = doorkeeper.let_in(admission, runtime.clock())
         except ClientError as error:

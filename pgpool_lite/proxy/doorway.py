@@ -51,6 +51,9 @@ class Doorway:
         self._arriving: dict[ClientLoginConnection, float] = {}
         #: Of these, who came by network and has proved nothing yet.
         self._unproven: Arrivals[ClientLoginConnection] = Arrivals()
+        self._make_client: MakeClient
+        #: Connections that were accepted when listening ended, on their way in.
+        self._last_ones: set[asyncio.Task[object]] = set()
         self._descriptor_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._was_full = False
         #: So many newcomers, less one, are let by before the next is looked at.
@@ -71,6 +74,7 @@ class Doorway:
         addresses those that work are enough, as in PgBouncer; raises ConfigError naming the first
         address if none does.
         """
+        self._make_client = make_client
         await self._adopt(shared, settings, make_client)
         if passed:
             if settings.listen_addr:
@@ -78,7 +82,7 @@ class Doorway:
             await self._adopt(passed, settings, make_client)
             return
         failures: list[ConfigError] = []
-        for host in settings.listen_addr:
+        for host in () if self._tcp_servers else settings.listen_addr:
             try:
                 await self._open_tcp(host, settings, make_client)
             except ConfigError as error:
@@ -151,11 +155,39 @@ class Doorway:
             raise ConfigError(f"cannot listen on unix:{shown}: {_reason(error)}") from error
         LOGGER.info("listening on unix:%s", shown)
 
-    def close_tcp(self) -> None:
-        """Stop listening on the network; the console can still be reached by the Unix socket."""
+    def close_tcp(self, *, lets_in: bool = False) -> None:
+        """Stop listening on the network; the console can still be reached by the Unix socket.
+
+        `lets_in`: those whom the kernel has let in already are clients too. It would reset their
+        connections, although another process may listen there now.
+        """
         for server in self._tcp_servers:
+            listening = [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
             server.close()
+            for each in listening:
+                if lets_in:
+                    self._accept_last_ones(each)
+                each.close()
         self._tcp_servers.clear()
+
+    def _accept_last_ones(self, listening: socket.socket) -> None:
+        """Take in everybody who waits at a socket that is about to be closed."""
+        loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                client_socket, _ = listening.accept()
+                coming = loop.connect_accepted_socket(
+                    partial(self._make_client, False), client_socket
+                )
+                task: asyncio.Task[object] = loop.create_task(coming)
+                self._last_ones.add(task)
+                task.add_done_callback(self._last_ones.discard)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody who came from the network before listening ended is still on the way in."""
+        return bool(self._last_ones) or any(not client.is_unix for client in self._arriving)
 
     def follow(self, settings: Settings) -> None:
         """Have the listening sockets follow changed settings, those that begin with tcp_."""

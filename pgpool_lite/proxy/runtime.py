@@ -105,6 +105,14 @@ class Runtime(Administration):
         """A shutdown has begun."""
         return self.shutdown_mode is not None
 
+    def lets_in(self, *, is_local: bool) -> bool:
+        """Say whether a client may come in now: in a shutdown, who came before listening ended.
+
+        Only Unix sockets are listened on then, for the console.
+        """
+        mode = self.shutdown_mode
+        return mode is None or (mode is ShutdownMode.WAIT_FOR_CLIENTS and not is_local)
+
     # --- start ---
 
     async def start(
@@ -205,7 +213,7 @@ class Runtime(Administration):
 
     def _is_drained(self, mode: ShutdownMode) -> bool:
         if mode is ShutdownMode.WAIT_FOR_CLIENTS:
-            return not self.registry.client_count
+            return not (self.registry.client_count or self.doorway.is_awaited)
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
             return not self.is_working(None)
         return True
@@ -256,7 +264,7 @@ class Runtime(Administration):
         Meanwhile the console can be reached by the Unix socket; others are turned away there.
         """
         self.shutdown_mode = mode
-        self.doorway.close_tcp()
+        self.doorway.close_tcp(lets_in=mode is ShutdownMode.WAIT_FOR_CLIENTS)
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
             self.dispatcher.is_draining = True
             self.registry.pause_all()  # who wants a server now is refused, not linked

@@ -29,7 +29,7 @@ from pgpool_lite.serve.crew import UP, Errand, Leader, private_folder, shared_un
 from pgpool_lite.serve.identity import become, check_pidfile, pidfile, refuse_root
 from pgpool_lite.serve.loop import describe, run
 from pgpool_lite.serve.signals import handle_signals, obey_orders
-from pgpool_lite.serve.takeover import refuse_neighbour, take_over
+from pgpool_lite.serve.takeover import listen_early, refuse_neighbour, take_over
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -47,12 +47,13 @@ def serve(options: argparse.Namespace) -> int:
     open_log(settings, is_quiet=is_quiet)
     try:
         raise_descriptor_limit()
+        early = listen_early(settings) if options.reboot else []
         _make_room(settings, is_reboot=options.reboot)
         if options.daemon:
             go_to_background()
         if settings.workers > 1:
             return _lead(config, keywords, is_quiet=is_quiet)
-        return run(_serve_until_stopped(config, keywords, is_quiet=is_quiet))
+        return run(_serve_until_stopped(config, keywords, early, is_quiet=is_quiet))
     except ConfigError as error:
         if is_quiet:  # who sees stderr reads it there
             LOGGER.critical("%s", error.message)
@@ -80,11 +81,11 @@ def _log_limits(settings: Settings) -> None:
 
 
 async def _serve_until_stopped(
-    config: Config, overrides: dict[str, object], *, is_quiet: bool
+    config: Config, overrides: dict[str, object], early: list[socket.socket], *, is_quiet: bool
 ) -> int:
     runtime = Runtime(config, overrides=overrides)
     runtime.on_reload = lambda: open_log(runtime.settings, is_quiet=is_quiet)
-    await runtime.start(systemd.passed_sockets())
+    await runtime.start(systemd.passed_sockets(), shared=early)
     _log_limits(config.settings)
     try:
         handle_signals(runtime)

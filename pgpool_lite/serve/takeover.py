@@ -9,7 +9,8 @@ moment; what that needs of TLS and SCRAM makes PgBouncer itself call it deprecat
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ from pgpool_lite.wire.frontend import encode_query, encode_startup
 #: The console answers SHUTDOWN WAIT_FOR_CLIENTS at once; an answer that takes longer never comes.
 _PATIENCE_S = 10.0
 _SHUTDOWN = "SHUTDOWN WAIT_FOR_CLIENTS"
+_EVERYWHERE = {"*": ("0.0.0.0", "::")}
 
 
 def refuse_neighbour(settings: Settings) -> None:
@@ -38,6 +40,40 @@ def refuse_neighbour(settings: Settings) -> None:
             " or take its place by --reboot",
             key="unix_socket_dir",
         )
+
+
+def listen_early(settings: Settings) -> list[socket.socket]:
+    """Listen where another process still does, so that nobody finds the port closed in between.
+
+    Only with so_reuseport, and where all addresses are numbers; else nowhere. Of several processes
+    each listens for itself, later.
+    """
+    wants_it = settings.so_reuseport and settings.listen_port and settings.workers == 1
+    hosts = [each for host in settings.listen_addr for each in _EVERYWHERE.get(host, (host,))]
+    with ExitStack() as early:
+        try:
+            sockets = [early.enter_context(_listen(each, settings)) for each in hosts if wants_it]
+        except (OSError, ValueError):
+            return []
+        early.pop_all()
+        return sockets
+
+
+def _listen(host: str, settings: Settings) -> socket.socket:
+    """Listen on one address that another process listens on; raises OSError or ValueError."""
+    is_ipv6 = ip_address(host).version == 6
+    listening = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET)
+    try:
+        if is_ipv6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind((host, settings.listen_port))
+        listening.listen(settings.listen_backlog)
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def take_over(settings: Settings) -> bool:

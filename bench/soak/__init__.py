@@ -1,0 +1,1 @@
+"""Hours of what `tests/reliability` does for seconds: docs/reliability.md has its figures."""

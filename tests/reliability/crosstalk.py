@@ -1,0 +1,360 @@
+"""Does a reply ever reach another than its owner, while everything goes wrong that can?
+
+A `Scenario` is a crowd of checking clients, a pooler process, a PostgreSQL, a fault proxy on either
+side of the pooler, and strikes at whoever can be struck. Everything is drawn from its seed. It ends
+when all clients have had their transactions; then rows are counted, and pooler and PostgreSQL must
+be as they were at the start.
+
+    python -m bench.soak network --seed 7      runs one again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+from tests.integration.serving import Serve, Serving
+from tests.reliability.drivers import AsyncpgClient, PsycopgClient
+from tests.reliability.fault_proxy import (
+    Action,
+    Address,
+    Fault,
+    FaultProxy,
+    Plan,
+    Toward,
+    nothing_happens,
+)
+from tests.reliability.oracle import Ledger, RawClient
+from tests.wire_client import WireClient, eventually
+
+# Between two strikes, or ends of stalls. A rhythm, not a wait for anything.
+TICK_S = 0.05
+# Where faults strike by the byte: within so many of the first.
+FIRST_BYTES = 6000
+# Silence would have to be waited for; stalls end at the next tick.
+ACTIONS = (Action.RESET, Action.HALF_CLOSE, Action.STALL, Action.TRICKLE)
+KINDS = {Toward.SERVER: "QPBESdc", Toward.CLIENT: "ZCDT12dGH"}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Who does how much, and what strikes."""
+
+    name: str
+    seed: int = 0
+    # Transactions of each raw client, and of each client by a driver.
+    transactions: int = 0
+    raw: int = 30
+    by_driver: int = 3
+    pool_size: int = 5
+    pool_mode: str = "transaction"
+    # Of a hundred connections so many are struck: of clients, of servers.
+    client_faults: int = 0
+    server_faults: int = 0
+    # What strikes at ticks, by name.
+    strikes: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether a connection may end at all."""
+        return bool(self.client_faults or self.server_faults or set(self.strikes) - set(HARMLESS))
+
+    @property
+    def command(self) -> str:
+        """What runs it again."""
+        return f"python -m bench.soak {self.name} --seed {self.seed}"
+
+
+#: What costs nobody anything, and what costs somebody a connection.
+HARMLESS = ("reload", "broken reload", "pause", "reconnect", "stop")
+ALL_STRIKES = ("terminate", "kill", *HARMLESS)
+
+_NOT_PAUSED = tuple(each for each in ALL_STRIKES if each != "pause")
+_NOT_ONE_PROCESS = tuple(each for each in ALL_STRIKES if each not in ("stop", "broken reload"))
+_ONE_STATEMENT = {"max_prepared_statements": "1"}
+_TRACKED = {"max_prepared_statements": "2", "sql_prepared_statements": "track"}
+_OWN_QUERIES = {
+    "server_check_delay": "0",
+    "server_reset_query": "DISCARD ALL",
+    "server_reset_query_always": "1",
+}
+
+#: All of a scenario but its seed and its size.
+_ALL = (
+    Scenario("calm"),
+    Scenario("commands", strikes=HARMLESS),
+    Scenario("network", client_faults=90, server_faults=90),
+    Scenario("deaths", strikes=("terminate", "kill")),
+    Scenario("everything", strikes=ALL_STRIKES, client_faults=60, server_faults=60),
+    Scenario(
+        "one-statement",
+        strikes=ALL_STRIKES,
+        client_faults=50,
+        server_faults=80,
+        settings=_ONE_STATEMENT,
+    ),
+    Scenario("own-queries", strikes=ALL_STRIKES, server_faults=90, settings=_OWN_QUERIES),
+    Scenario("tracked", strikes=ALL_STRIKES, client_faults=50, settings=_TRACKED),
+    Scenario(
+        "session",
+        strikes=_NOT_PAUSED,
+        client_faults=50,
+        server_faults=50,
+        pool_mode="session",
+        pool_size=12,
+    ),
+    Scenario(
+        "workers",
+        strikes=_NOT_ONE_PROCESS,
+        client_faults=50,
+        server_faults=50,
+        settings={"workers": "2"},
+    ),
+)
+SCENARIOS = {each.name: each for each in _ALL}
+
+
+def scenario(name: str, seed: int, transactions: int) -> Scenario:
+    """Return a scenario by its name; `transactions` are for all of its clients together."""
+    chosen = SCENARIOS[name]
+    crowd = chosen.raw + 2 * chosen.by_driver
+    return replace(chosen, seed=seed, transactions=max(1, transactions // crowd))
+
+
+@dataclass
+class Report:
+    """What was done, and what came of it."""
+
+    ledger: Ledger
+    row_count: int = 0
+    strikes: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        ledger = self.ledger
+        struck = ", ".join(f"{count} {name}" for name, count in sorted(self.strikes.items()))
+        return (
+            f"{ledger.answered_count} transactions answered to their owners, {self.row_count} rows"
+            f" counted, 0 lost, 0 doubled; {sum(ledger.endings.values())} connections ended and"
+            f" {len(ledger.in_doubt)} rows in doubt by: {struck or 'nothing'}"
+        )
+
+
+def plan_of(seed: int, side: str, percent: int) -> Plan:
+    """Return what happens to the connections of one side."""
+    if not percent:
+        return nothing_happens
+
+    def plan(number: int) -> Fault | None:
+        random = Random(f"{seed} {side} {number}")
+        if random.random() * 100 >= percent:
+            return None
+        action, toward = random.choice(ACTIONS), random.choice(list(Toward))
+        if random.random() < 0.5:
+            return Fault(action, toward, byte=random.randrange(FIRST_BYTES))
+        offset = random.choice((-1, 0, 1, 4, 5, 6))
+        kind, count = random.choice(KINDS[toward]), random.randint(1, 40)
+        return Fault(action, toward, kind=kind, count=count, offset=offset)
+
+    return plan
+
+
+class Stage:
+    """Where a scenario is played: what runs, and how it is struck."""
+
+    def __init__(
+        self, scenario: Scenario, postgres: Address, serving: Serving, ini: Path, report: Report
+    ) -> None:
+        self.scenario = scenario
+        self.postgres = postgres
+        self.serving = serving
+        self.ini = ini
+        self.report = report
+        self._random = Random(f"{scenario.seed} strikes")
+        self._never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._console: WireClient
+        self._direct: WireClient
+        self._strikes: dict[str, Callable[[], Awaitable[None]]] = {
+            "terminate": self._terminate,
+            "reload": lambda: self._say("RELOAD"),
+            "broken reload": self._reload_broken,
+            "reconnect": lambda: self._say("RECONNECT app"),
+            "pause": self._pause,
+            "kill": self._kill,
+            "stop": self._stop,
+        }
+
+    async def __aenter__(self) -> Stage:
+        self._console = await WireClient.open(self.serving.host, self.serving.port)
+        await self._console.login(database="pgbouncer")
+        self._direct = await WireClient.open(self.postgres.host, self.postgres.port)
+        await self._direct.login()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._console.close()
+        await self._direct.close()
+
+    async def strike(self) -> None:
+        """Do one thing that can be done, if there is one."""
+        if self.scenario.strikes:
+            name = self._random.choice(self.scenario.strikes)
+            await self._strikes[name]()
+            self.report.strikes[name] += 1
+
+    async def _say(self, command: str) -> None:
+        answer = await self._console.query(command)
+        assert answer[-1] == "Z I", answer
+
+    async def _terminate(self) -> None:
+        """Have PostgreSQL end one of the pooler's backends."""
+        await self._direct.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'app'"
+            f" AND pid <> pg_backend_pid() ORDER BY pid OFFSET {self._random.randrange(4)} LIMIT 1"
+        )
+
+    async def _pause(self) -> None:
+        """Pause, which is answered when all servers are free, and go on."""
+        await self._say("PAUSE app")
+        await self._say("RESUME app")
+
+    async def _kill(self) -> None:
+        """Drop everybody, and let them in again."""
+        await self._say("KILL app")
+        await self._say("RESUME app")
+
+    async def _stop(self) -> None:
+        """Have the pooler stand still for a tick."""
+        self.serving.send_signal(signal.SIGSTOP)
+        await asyncio.wait([self._never], timeout=TICK_S)
+        self.serving.send_signal(signal.SIGCONT)
+
+    async def _reload_broken(self) -> None:
+        """Have the pooler read a file that is wrong, and then the right one again."""
+        right = self.ini.read_text()
+        self.ini.write_text(right + "pool_mode = broken\n")
+        answer = await self._console.query("RELOAD")
+        assert answer[0].startswith("E"), answer
+        self.ini.write_text(right)
+
+
+def write_settings(folder: Path, scenario: Scenario, to: Address) -> Path:
+    """Write the pooler's file."""
+    (folder / "users").write_text('"postgres" ""\n')
+    settings = {
+        "listen_addr": "127.0.0.1",
+        "listen_port": "0",
+        "unix_socket_dir": "",
+        "auth_type": "trust",
+        "auth_file": str(folder / "users"),
+        "admin_users": "postgres",
+        "pool_mode": scenario.pool_mode,
+        "default_pool_size": str(scenario.pool_size),
+        "max_client_conn": "2000",
+        "server_login_retry": "0",
+        "log_connections": "0",
+        "log_disconnections": "0",
+        "log_pooler_errors": "0",
+        **scenario.settings,
+    }
+    if "workers" in scenario.settings:
+        settings["listen_port"] = str(free_port())  # which all of them share
+    lines = [f"{name} = {value}" for name, value in settings.items()]
+    ini = folder / f"crosstalk-{scenario.seed}.ini"
+    database = f"app = host={to.host} port={to.port}"
+    ini.write_text("\n".join(["[databases]", database, "[pgbouncer]", *lines, ""]))
+    return ini
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+async def play(scenario: Scenario, postgres: Address, serve: Serve, folder: Path) -> Report:
+    """Play a scenario to its end; raises AssertionError for what may not be."""
+    report = Report(Ledger())
+    async with AsyncExitStack() as stack:
+        await prepare_ledger(postgres)
+        plan = plan_of(scenario.seed, "servers", scenario.server_faults)
+        inner = await stack.enter_async_context(FaultProxy(postgres, plan))
+        ini = write_settings(folder, scenario, inner)
+        serving = await serve(ini)
+        plan = plan_of(scenario.seed, "clients", scenario.client_faults)
+        outer = await stack.enter_async_context(FaultProxy(serving, plan))
+        stage = await stack.enter_async_context(Stage(scenario, postgres, serving, ini, report))
+        before = serving.descriptor_count
+        await have_all_run(stage, inner, outer)
+        inner.plan = outer.plan = nothing_happens
+        for side, proxy in (("servers", inner), ("clients", outer)):
+            for (action, toward), count in proxy.struck.items():
+                report.strikes[f"{action.name} of {side} toward {toward.name}"] += count
+        rows = await read_ledger(postgres)
+        report.ledger.check(rows)
+        report.row_count = len(rows)
+        servers = scenario.pool_size * max(1, int(scenario.settings.get("workers", "1")))
+        await eventually(lambda: serving.descriptor_count <= before + servers)
+        assert "Traceback" not in serving.log, serving.log
+    return report
+
+
+async def have_all_run(stage: Stage, inner: FaultProxy, outer: FaultProxy) -> None:
+    """Let all clients run to their end, striking at every tick."""
+    scenario, ledger = stage.scenario, stage.report.ledger
+    clients: list[RawClient | AsyncpgClient | PsycopgClient] = []
+    for number in range(scenario.raw):
+        random = Random(f"{scenario.seed} client {number}")
+        clients.append(RawClient(number, random, ledger, lambda: outer, may_lose=scenario.may_lose))
+    for number in range(scenario.raw, scenario.raw + 2 * scenario.by_driver):
+        random = Random(f"{scenario.seed} client {number}")
+        kind = AsyncpgClient if number % 2 else PsycopgClient
+        clients.append(kind(number, random, ledger, lambda: outer, may_lose=scenario.may_lose))
+    pending = {asyncio.ensure_future(each.run(scenario.transactions)) for each in clients}
+    striking: asyncio.Future[None] | None = None
+    try:
+        while pending:
+            done, pending = await asyncio.wait(
+                pending, timeout=TICK_S, return_when=asyncio.FIRST_EXCEPTION
+            )
+            for task in done:
+                task.result()
+            inner.release()
+            outer.release()
+            if striking is None or striking.done():
+                if striking is not None:
+                    striking.result()
+                striking = asyncio.ensure_future(stage.strike())
+        if striking is not None:
+            await striking
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def prepare_ledger(postgres: Address) -> None:
+    """Make the table anew."""
+    async with await WireClient.open(postgres.host, postgres.port) as direct:
+        await direct.login()
+        await direct.query("DROP TABLE IF EXISTS ledger")
+        answer = await direct.query("CREATE TABLE ledger (client int, seq int)")
+        assert answer == ["C CREATE TABLE", "Z I"], answer
+
+
+async def read_ledger(postgres: Address) -> list[tuple[int, int]]:
+    """Return all rows of the table."""
+    async with await WireClient.open(postgres.host, postgres.port) as direct:
+        await direct.login()
+        answer = await direct.query("SELECT client, seq FROM ledger")
+    rows = [line[2:].split("|") for line in answer if line.startswith("D ")]
+    return [(int(client), int(seq)) for client, seq in rows]
