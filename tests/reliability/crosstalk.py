@@ -36,6 +36,8 @@ from tests.wire_client import WireClient, eventually
 
 # Between two strikes, or ends of stalls. A rhythm, not a wait for anything.
 TICK_S = 0.05
+# A scenario that takes longer hangs.
+LONGEST_S = 300.0
 # Where faults strike by the byte: within so many of the first.
 FIRST_BYTES = 6000
 # Silence would have to be waited for; stalls end at the next tick.
@@ -284,12 +286,13 @@ def free_port() -> int:
 async def play(scenario: Scenario, postgres: Address, serve: Serve, folder: Path) -> Report:
     """Play a scenario to its end; raises AssertionError for what may not be."""
     report = Report(Ledger())
-    async with AsyncExitStack() as stack:
+    async with asyncio.timeout(LONGEST_S), AsyncExitStack() as stack:
         await prepare_ledger(postgres)
         plan = plan_of(scenario.seed, "servers", scenario.server_faults)
         inner = await stack.enter_async_context(FaultProxy(postgres, plan))
         ini = write_settings(folder, scenario, inner)
         serving = await serve(ini)
+        stack.push_async_callback(serving.kill)
         plan = plan_of(scenario.seed, "clients", scenario.client_faults)
         outer = await stack.enter_async_context(FaultProxy(serving, plan))
         stage = await stack.enter_async_context(Stage(scenario, postgres, serving, ini, report))
