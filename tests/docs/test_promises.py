@@ -1,4 +1,4 @@
-"""Has every promise of docs/behavior.md and docs/security.md a test that holds it?"""
+"""Has every promise of the pages that make promises a test that holds it?"""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from tests.docs.pages import Page, page, table_rows
 
 BEHAVIOR = page("docs/behavior.md")
 SECURITY = page("docs/security.md")
+RELIABILITY = page("docs/reliability.md")
+
+#: What all code of the house keeps; docs/reliability.md lists them.
+PROMISES_OF_THE_HOUSE = 8
 
 #: Of what the page says, the parts whose lines name no test: who is trusted, what must be accepted.
 _UNTESTED = ("is trusted", "**can**", "A core dump does", "A `--to` URL")
 
 _PROMISE = re.compile(r"^- (?P<text>.*(?:\n  .*)*)", re.MULTILINE)
+_HOUSE = re.compile(r"^(\d)\. (.*)", re.MULTILINE)
+_NAMED_FOR = re.compile(r"test_promise_(\d)_")
 _TEST = re.compile(r"`(?P<file>[\w/]+\.py)::(?P<test>\w+)`")
 
 
@@ -42,7 +48,28 @@ def test_every_line_about_what_an_attacker_cannot_do_names_its_test() -> None:
     ] == []
 
 
-@pytest.mark.parametrize("told", [BEHAVIOR, SECURITY], ids=["behavior", "security"])
+def test_every_promise_of_the_house_names_the_tests_that_hold_it() -> None:
+    promises = _HOUSE.findall(RELIABILITY.section("The eight promises"))
+
+    assert [int(number) for number, _ in promises] == [*range(1, PROMISES_OF_THE_HOUSE + 1)]
+    assert [number for number, text in promises if not _TEST.search(text)] == []
+
+
+def test_a_test_that_is_named_for_a_promise_is_listed_where_that_promise_is() -> None:
+    promises = _HOUSE.findall(RELIABILITY.section("The eight promises"))
+    misplaced = [
+        (number, test)
+        for number, text in promises
+        for _, test in _TEST.findall(text)
+        if (named := _NAMED_FOR.match(test)) and named[1] != number
+    ]
+
+    assert misplaced == []
+
+
+@pytest.mark.parametrize(
+    "told", [BEHAVIOR, SECURITY, RELIABILITY], ids=["behavior", "security", "reliability"]
+)
 def test_every_test_that_is_named_exists(told: Page) -> None:
     existing = {
         (module.place.removeprefix("tests/"), function.name)

@@ -11,6 +11,7 @@ be as they were at the start.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from collections import Counter
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
+from pgpool_lite.dev.cluster import Cluster, ShutdownMode
 from tests.integration.serving import Serve, Serving
 from tests.reliability.drivers import AsyncpgClient, PsycopgClient
 from tests.reliability.fault_proxy import (
@@ -32,7 +34,7 @@ from tests.reliability.fault_proxy import (
     nothing_happens,
 )
 from tests.reliability.oracle import Ledger, RawClient
-from tests.wire_client import WireClient, eventually
+from tests.wire_client import ConnectionLost, WireClient, eventually
 
 # Between two strikes, or ends of stalls. A rhythm, not a wait for anything.
 TICK_S = 0.05
@@ -95,6 +97,7 @@ _ALL = (
     Scenario("commands", strikes=HARMLESS),
     Scenario("network", client_faults=90, server_faults=90),
     Scenario("deaths", strikes=("terminate", "kill")),
+    Scenario("crashes", strikes=("crash", "fast restart", "immediate restart")),
     Scenario("everything", strikes=ALL_STRIKES, client_faults=60, server_faults=60),
     Scenario(
         "one-statement",
@@ -172,7 +175,7 @@ class Stage:
     """Where a scenario is played: what runs, and how it is struck."""
 
     def __init__(
-        self, scenario: Scenario, postgres: Address, serving: Serving, ini: Path, report: Report
+        self, scenario: Scenario, postgres: Cluster, serving: Serving, ini: Path, report: Report
     ) -> None:
         self.scenario = scenario
         self.postgres = postgres
@@ -191,18 +194,30 @@ class Stage:
             "pause": self._pause,
             "kill": self._kill,
             "stop": self._stop,
+            "crash": self._crash,
+            "fast restart": lambda: self._restart("fast"),
+            "immediate restart": lambda: self._restart("immediate"),
         }
 
     async def __aenter__(self) -> Stage:
         self._console = await WireClient.open(self.serving.host, self.serving.port)
         await self._console.login(database="pgbouncer")
-        self._direct = await WireClient.open(self.postgres.host, self.postgres.port)
-        await self._direct.login()
+        await eventually(self._has_come_in)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._console.close()
         await self._direct.close()
+
+    async def _has_come_in(self) -> bool:
+        """Say whether PostgreSQL lets us in: not while it starts."""
+        self._direct = await WireClient.open(self.postgres.host, self.postgres.port)
+        try:
+            await self._direct.login()
+        except (AssertionError, ConnectionError, ConnectionLost):
+            await self._direct.abort()
+            return False
+        return True
 
     async def strike(self) -> None:
         """Do one thing that can be done, if there is one."""
@@ -221,6 +236,21 @@ class Stage:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'app'"
             f" AND pid <> pg_backend_pid() ORDER BY pid OFFSET {self._random.randrange(4)} LIMIT 1"
         )
+
+    async def _crash(self) -> None:
+        """Kill one of the pooler's backends; PostgreSQL then ends all of them, and recovers."""
+        sql = "SELECT pid FROM pg_stat_activity WHERE datname = 'app' AND pid <> pg_backend_pid()"
+        found = [line[2:] for line in await self._direct.query(sql) if line.startswith("D ")]
+        if found:
+            os.kill(int(self._random.choice(found)), signal.SIGKILL)
+            await self._direct.until_closed()
+            await self._direct.abort()
+            await eventually(self._has_come_in)
+
+    async def _restart(self, mode: ShutdownMode) -> None:
+        await self._direct.close()
+        await asyncio.to_thread(self.postgres.restart, mode)
+        await eventually(self._has_come_in)
 
     async def _pause(self) -> None:
         """Pause, which is answered when all servers are free, and go on."""
@@ -283,7 +313,7 @@ def free_port() -> int:
     return port
 
 
-async def play(scenario: Scenario, postgres: Address, serve: Serve, folder: Path) -> Report:
+async def play(scenario: Scenario, postgres: Cluster, serve: Serve, folder: Path) -> Report:
     """Play a scenario to its end; raises AssertionError for what may not be."""
     report = Report(Ledger())
     async with asyncio.timeout(LONGEST_S), AsyncExitStack() as stack:

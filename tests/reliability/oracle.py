@@ -252,6 +252,8 @@ class Reader:
     def _take(self, message: bytes) -> None:
         if self._now is None and message.startswith(b"E"):
             self._end(BackendMessage("E", message[5:]))
+        if message.startswith(b"N"):
+            return  # a warning of what is to come, for whoever hears it
         if self._now is None:
             raise Broken(f"more than was asked for: {message[:200]!r}")
         expected = self._expected[-1]
