@@ -5,9 +5,9 @@
     SET key = 'value' [;]      '' inside stands for one quote
 
 PgBouncer knows no option. Words and arguments may be in double quotes, where "" stands for one.
-PgBouncer's bare words have
-letters, digits and _ only; a bare argument or value here may have anything but blanks, quotes and
-semicolons, so that `SET query_timeout = 1.5` and `PAUSE my-app` need no quotes.
+PgBouncer's bare words have letters, digits and _ only; a bare argument or value here may have
+anything but blanks, quotes and semicolons, so that `SET query_timeout = 1.5` and `PAUSE my-app`
+need no quotes.
 """
 
 from __future__ import annotations

@@ -35,6 +35,9 @@ COMMANDS: Final = (
         "SHOW VERSION",
     ),
     Difference(
+        "SHOW HELP", "its commands", "these, and the tables that are ours", _EXTRA, "SHOW HELP"
+    ),
+    Difference(
         "SHOW LINKS", "invalid command", "which client holds which server", _EXTRA, "SHOW LINKS"
     ),
     Difference(

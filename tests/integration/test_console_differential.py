@@ -150,7 +150,7 @@ SAYINGS = (
         "SET pool_mode=TRANSACTION",
         "SET a b",
     ),
-    *("SHOW HELP", "RECONNECT", "RECONNECT app"),
+    *("RECONNECT", "RECONNECT app"),
 )
 
 #: Commands that change what the next ones hear.
