@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from pgpool_lite.config import Settings
 from pgpool_lite.config.profiles import load_profile
@@ -25,6 +25,18 @@ from pgpool_lite.session.client import ClientSession
 NO_SERVER_YET: Final = "No server connection available in postgres backend, client being queued"
 
 
+class Names(Protocol):
+    """What somebody calls itself who has not come in."""
+
+    @property
+    def user(self) -> str:
+        """The user it wants to be."""
+
+    @property
+    def database(self) -> str:
+        """The database it wants to have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Where an error is sent: what may be looked at to explain it."""
@@ -33,9 +45,8 @@ class Scene:
     pool: Pool | None = None
     client: ClientSession | None = None
     now: float = 0.0
-    #: Who wants in, and where to, by its own words; for who has a pool that knows.
-    user: str = ""
-    database: str = ""
+    #: Who wants in, and where to, in its own words; None where that is over.
+    stranger: Names | None = None
 
 
 def explain(error: PgPoolLiteError, scene: Scene) -> PgPoolLiteError:
@@ -64,12 +75,16 @@ def _in_the_words_of_the_profile(error: PgPoolLiteError, scene: Scene) -> tuple[
 
 def _values(scene: Scene) -> dict[str, str]:
     """Return what may stand in a profile's sentences, by name."""
-    settings, pool, client = scene.settings, scene.pool, scene.client
+    settings, pool, client, stranger = scene.settings, scene.pool, scene.client, scene.stranger
     mode = pool.rules.mode if pool is not None else settings.pool_mode
     wait_s = pool.rules.query_wait_timeout_s if pool is not None else settings.query_wait_timeout
+    user = client.user if client is not None else ""
+    database = pool.database.name if pool is not None else ""
+    if stranger is not None:
+        user, database = stranger.user, stranger.database
     return {
-        "user": client.user if client is not None else scene.user,
-        "database": pool.database.name if pool is not None else scene.database,
+        "user": user,
+        "database": database,
         "max_client_conn": str(settings.max_client_conn),
         "query_wait_timeout_ms": f"{wait_s * 1000:.0f}",
         "Pool_mode": mode.value.capitalize(),

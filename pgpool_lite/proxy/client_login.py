@@ -342,21 +342,17 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         self._welcome(session, pool, reported)
 
     def refuse(self, error: ClientError) -> None:
-        """Tell the client why it is closed, and close it.
-
-        The log is written first: who reads it after the client has heard finds the reason there.
-        """
-        log, name, now = self._runtime.log, self._name(), self._runtime.clock()
-        place = (self._pool, self._session, now, name.user, name.database)
-        told = explain(error, Scene(self._runtime.settings, *place))
+        """Tell the client why, once the log has it for who looks there then, and close it."""
+        runtime, name, pool = self._runtime, self._name(), self._pool
+        scene = Scene(runtime.settings, pool, self._session, runtime.clock(), name)
         if error.remark:
-            log.stranger(name).error("%s", error.remark)
+            runtime.log.stranger(name).error("%s", error.remark)
         self._leave(error.message)
         if not self._transport.is_closing():
-            log.stranger_said_no(name, error)
+            runtime.log.stranger_said_no(name, error)
             self._send_answer()
             if not isinstance(error, AlreadyTold):
-                self._transport.write(backend.error_response(told))
+                self._transport.write(backend.error_response(explain(error, scene)))
         self._transport.close()
 
     def login_timed_out(self) -> None:
