@@ -10,8 +10,9 @@ import pytest
 from pgpool_lite.dev.cluster import Cluster
 from pgpool_lite.pooler import Pooler
 from tests.conftest import MakePooler
-from tests.integration.conftest import Connect
+from tests.integration.conftest import Address, Connect
 from tests.integration.serving import Serving, pooler_processes, write_ini
+from tests.integration.side_by_side import pgbouncer
 from tests.wire_client import WireClient, scram_final
 from tests.wire_messages import (
     Bind,
@@ -169,4 +170,28 @@ async def _refusal(serving: Serving, user: str) -> dict[str, str]:
         await client.send(SASLInitialResponse("SCRAM-SHA-256", f"n,,{first}"))
         challenge = (await client.receive()).body[4:].decode()
         await client.send(SASLResponse(scram_final("wrong", first, challenge)[0]))
+        return (await client.receive()).fields
+
+
+# --- beside the real PgBouncer ---
+
+
+async def test_without_teaching_an_error_has_the_fields_that_pgbouncers_has(
+    pytestconfig: pytest.Config, make_pooler: MakePooler, postgres: Cluster
+) -> None:
+    program = pytestconfig.getoption("--pgbouncer")
+    if not program:
+        pytest.skip("no PgBouncer to compare with: name it with --pgbouncer PATH")
+    ours = await make_pooler(teaching=False, ignore_startup_parameters="")
+    async with pgbouncer(str(program), postgres) as theirs:
+        said = [await _refusal_of_a_parameter(place) for place in (ours, theirs)]
+
+    # V is the severity once more, never translated; PostgreSQL sends it, PgBouncer does not.
+    assert said[0] == {**said[1], "V": said[1]["S"]}
+    assert said[0]["M"] == "unsupported startup parameter: jit"
+
+
+async def _refusal_of_a_parameter(to: Address) -> dict[str, str]:
+    async with await WireClient.open(to.host, to.port) as client:
+        await client.send(StartupMessage({"user": "ann", "database": "app", "jit": "off"}))
         return (await client.receive()).fields
