@@ -34,11 +34,13 @@ MODULES = (
     "pgpool_lite/session/client_login.py",
     "pgpool_lite/session/copying.py",
     "pgpool_lite/session/entries.py",
+    "pgpool_lite/session/evidence.py",
     "pgpool_lite/session/interest.py",
     "pgpool_lite/session/meaning.py",
     "pgpool_lite/session/outstanding.py",
     "pgpool_lite/session/own_queries.py",
     "pgpool_lite/session/parameters.py",
+    "pgpool_lite/session/refusing.py",
     "pgpool_lite/session/renaming.py",
     "pgpool_lite/session/replication.py",
     "pgpool_lite/session/rewriter.py",
@@ -46,6 +48,7 @@ MODULES = (
     "pgpool_lite/session/statements.py",
     "pgpool_lite/session/tracking.py",
     "pgpool_lite/session/usual.py",
+    "pgpool_lite/session/watch.py",
     "pgpool_lite/pool/admission.py",
     "pgpool_lite/pool/applicants.py",
     "pgpool_lite/pool/challenges.py",
@@ -70,6 +73,7 @@ MODULES = (
     "pgpool_lite/proxy/server_connection.py",
     "pgpool_lite/proxy/sockets.py",
     "pgpool_lite/proxy/unlinked.py",
+    "pgpool_lite/proxy/watched.py",
 )
 
 

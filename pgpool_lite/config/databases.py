@@ -26,11 +26,13 @@ from pgpool_lite.config.values import (
     POOL_MODE,
     PREPARED_STATEMENTS,
     SECONDS,
+    SESSION_LEAKS,
     SQL_PREPARED_STATEMENTS,
     TEXT,
     LoadBalanceHosts,
     PoolMode,
     PreparedStatements,
+    SessionLeaks,
     SqlPreparedStatements,
     SslMode,
     SslNegotiation,
@@ -121,6 +123,11 @@ class DatabaseSettings:
         unset_at(SQL_PREPARED_STATEMENTS),
         doc="What happens to DEALLOCATE, PREPARE and EXECUTE in SQL; not one of PgBouncer's keys.",
     )
+    session_leaks: SessionLeaks | None = setting(
+        None,
+        unset_at(SESSION_LEAKS),
+        doc="What happens when session state is left on a server; not one of PgBouncer's keys.",
+    )
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -157,6 +164,11 @@ class UserSettings:
     )
     client_idle_timeout: float | None = setting(
         None, _TIMEOUT, doc="Seconds after which an idle client is closed."
+    )
+    session_leaks: SessionLeaks | None = setting(
+        None,
+        unset_at(SESSION_LEAKS),
+        doc="What happens when session state is left on a server; not one of PgBouncer's keys.",
     )
 
 

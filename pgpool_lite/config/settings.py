@@ -30,6 +30,7 @@ from pgpool_lite.config.values import (
     PREPARED_STATEMENTS,
     PROFILE,
     SECONDS,
+    SESSION_LEAKS,
     SQL_PREPARED_STATEMENTS,
     SSL_MODE,
     SWITCH,
@@ -38,6 +39,7 @@ from pgpool_lite.config.values import (
     PoolMode,
     PreparedStatementErrors,
     PreparedStatements,
+    SessionLeaks,
     SqlPreparedStatements,
     SslMode,
     count,
@@ -286,6 +288,18 @@ class Settings:
     server_tls_protocols: str = setting("secure", TEXT, doc="TLS versions servers may use.")
     server_tls_sslmode: SslMode = setting(
         SslMode.PREFER, SSL_MODE, doc="Whether servers may or must use TLS."
+    )
+    session_leaks: SessionLeaks = setting(
+        SessionLeaks.OFF,
+        SESSION_LEAKS,
+        doc="What happens when session state is left on a shared server; not one of PgBouncer's"
+        " settings.",
+    )
+    session_leaks_verify: bool = setting(
+        False,
+        FLAG,
+        doc="Whether each released server is asked what stands on it, where session_leaks is on;"
+        " not one of PgBouncer's settings.",
     )
     so_reuseport: bool = setting(
         False, FLAG, changeable=False, doc="Whether several processes may listen on one port."

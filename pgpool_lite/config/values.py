@@ -103,6 +103,16 @@ class PreparedStatementErrors(StrEnum):
     POSTGRES = "postgres"  # ERROR 42P05 or 26000, and the connection goes on
 
 
+class SessionLeaks(StrEnum):
+    """What happens when a client leaves session state behind on a shared server."""
+
+    OFF = "off"  # nobody looks
+    WARN = "warn"  # it is told and logged, and so is who finds it
+    ERROR = "error"  # the statement is refused
+    PIN = "pin"  # the client keeps its server until it disconnects
+    RESET = "reset"  # the server is cleaned of it before its next client
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
     """One kind of value: how it is read, and how SHOW CONFIG shows it."""
@@ -247,6 +257,7 @@ NAMES: Kind[tuple[str, ...]] = Kind(_read_names, ", ".join)
 AUTH_TYPE: Kind[AuthType] = Kind(_read_auth_type)
 AUTH_DBNAME: Kind[str] = Kind(_read_auth_dbname)
 POOL_MODE: Kind[PoolMode] = choice(PoolMode)
+SESSION_LEAKS: Kind[SessionLeaks] = choice(SessionLeaks)
 SSL_MODE: Kind[SslMode] = choice(SslMode)
 SSL_NEGOTIATION: Kind[SslNegotiation] = choice(SslNegotiation)
 LOAD_BALANCE_HOSTS: Kind[LoadBalanceHosts] = choice(LoadBalanceHosts)

@@ -15,6 +15,7 @@ from typing import Final
 from pgpool_lite.console.fields import Field, Table, View, field, named_fields, table, time_text
 from pgpool_lite.console.tables import sorted_pools, wall_time
 from pgpool_lite.console.values import INT4, INT8, TEXT
+from pgpool_lite.pool.leaks import is_pinned
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.stats import microseconds
 from pgpool_lite.session.client import ClientSession
@@ -52,6 +53,8 @@ class LinkStatus:
     query_us: int
     #: The head of the statement that is being answered, or was answered last.
     query: str
+    #: It keeps the server until it leaves, because of what it has left there.
+    pinned: bool
 
 
 def _links(view: View) -> Iterator[LinkStatus]:
@@ -79,6 +82,7 @@ def _link(pool: Pool, server: ServerSession, client: ClientSession, view: View) 
         xact_us=microseconds(view.now - began_at) if began_at else 0,
         query_us=microseconds(view.now - asked_at) if asked_at else 0,
         query=last_statement(server),
+        pinned=is_pinned(server, pool.rules),
     )
 
 
@@ -93,6 +97,7 @@ _FIELDS: Final[list[Field[LinkStatus]]] = [
     field("since", TEXT, lambda link: time_text(link.since)),
     *named_fields(INT8, "xact_us", "query_us"),
     *named_fields(TEXT, "query"),
+    *named_fields(INT4, "pinned"),
 ]
 
 LINKS: Final[Table] = table(_FIELDS, _links)

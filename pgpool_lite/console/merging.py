@@ -20,7 +20,7 @@ Same = Sequence[dict[str, Cell]]
 
 #: Tables of connections: each process has its own.
 LISTED: Final = frozenset(
-    {"active_sockets", "clients", "links", "peer_pools", "servers", "sockets"}
+    {"active_sockets", "clients", "leaks", "links", "peer_pools", "pins", "servers", "sockets"}
 )
 #: The columns that say which rows mean the same, in tables that are added up.
 KEYS: Final = {
@@ -28,6 +28,7 @@ KEYS: Final = {
     "databases": ("name",),
     "dns_hosts": ("hostname",),
     "dns_zones": ("zonename",),
+    "leak_totals": ("database", "user"),
     "lists": ("list",),
     "mem": ("name",),
     "pools": ("database", "user"),

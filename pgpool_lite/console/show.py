@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Final
 
 from pgpool_lite.config import PeerSettings, config_rows
-from pgpool_lite.console import links, memory, show_stats, tables
+from pgpool_lite.console import leaks, links, memory, show_stats, tables
 from pgpool_lite.console.fields import (
     Field,
     Table,
@@ -273,10 +273,13 @@ TABLES: Final[dict[str, Table]] = {
         # The operating system does not tell a zone's serial; 0 is PgBouncer's word for that.
         lambda view: [(zone, 0, count) for zone, count in view.registry.names.zones().items()],
     ),
-    # Not one of PgBouncer's: who holds which server.
+    # None of PgBouncer's: what stands on servers, and who holds which of them.
+    "leak_totals": leaks.LEAK_TOTALS,
+    "leaks": leaks.LEAKS,
     "links": links.LINKS,
     "lists": table(pair_fields(("list", "items"), INT4), _lists),
     "mem": memory.MEM,
+    "pins": leaks.PINS,
     "peer_pools": table(_PEER_POOL_FIELDS, _peer_pools),
     "peers": Table(
         (*_columns(INT4, "peer_id"), *_columns(TEXT, "host"), *_columns(INT4, "port", "pool_size")),

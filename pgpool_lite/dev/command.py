@@ -185,6 +185,7 @@ def _pooled_port(plan: Plan, dsn: str) -> Pooler:
         pool_size=plan.pool_size,
         pool_mode="transaction",
         profile=plan.profile.name,
+        session_leaks="warn",
     )
 
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from pgpool_lite.config import PoolMode
+from pgpool_lite.config import PoolMode, SessionLeaks
+from pgpool_lite.pool import leaks
 from pgpool_lite.pool.headcount import Census, Headcount
 from pgpool_lite.pool.hosts import HostRotation
 from pgpool_lite.pool.roster import Roster
@@ -40,6 +41,7 @@ _CLIENT_ACTIVE: Final = ClientState.ACTIVE
 _CLIENT_WAITING: Final = ClientState.WAITING
 _USED: Final = ServerState.USED
 _SESSION: Final = PoolMode.SESSION
+_OFF: Final = SessionLeaks.OFF
 
 #: Why a server is closed when it comes free, if what it connects to has changed.
 CLOSE_NEEDED: Final = "close_needed"
@@ -61,6 +63,7 @@ class Pool(Roster):
         #: Nothing stands between a settled answer and the next client: the usual transaction pool.
         self._is_plain = False
         self.counters = database.stats.now
+        self.leak_counters = leaks.LeakCounters()
         # --- what is known of the server ---
         #: Which of the database's hosts comes next.
         self.rotation = HostRotation()
@@ -98,12 +101,14 @@ class Pool(Roster):
         """Follow new rules from now on, after a RELOAD."""
         if rules.statements != self.rules.statements:
             self.lagging = [*self.clients[_CLIENT_ACTIVE], *self._waiting]
+        if (rules.session_leaks is _OFF) is not (self.rules.session_leaks is _OFF):
+            self.retire(CLOSE_NEEDED)  # those that log in from now on are watched, or not
         self.rules = rules
         self.look_out()
         self.lead_clients()
         for servers in self.servers.values():
             for server in servers:
-                self._apply_rules(server)
+                self.apply_rules(server)
 
     def look_out(self) -> None:
         """Resolve whether a release needs care: the rules, or who starves, have changed."""
@@ -111,7 +116,7 @@ class Pool(Roster):
         self._is_plain = (
             rules.mode is not _SESSION
             and not rules.reset_query
-            and not rules.checks_every_use
+            and not (rules.checks_every_use or rules.verifies_leaks)
             and not self.is_squeezed
             and not any(each.starving for each in self.headcounts)
         )
@@ -138,15 +143,15 @@ class Pool(Roster):
             if client.state is not ClientState.CLOSED and not client.connection.follow_rules()
         ]
 
-    def _apply_rules(self, server: ServerSession) -> None:
-        if server.dedication is not None:
+    def apply_rules(self, server: ServerSession) -> None:
+        """Have a server follow the rules."""
+        rules, is_own = self.rules, server.dedication is not None
+        server.retires_at = server.connected_at + rules.server_lifetime_s
+        if is_own or leaks.needs_care(server, rules):
             server.retires_at = float("-inf")  # so that every release is looked at with care
-            server.keeps_client = True
-            return
-        server.forbids_blocks = self.rules.mode is PoolMode.STATEMENT
-        server.keeps_client = self.rules.mode is _SESSION
-        server.teaches = self.rules.teaches
-        server.retires_at = server.connected_at + self.rules.server_lifetime_s
+        server.keeps_client = is_own or rules.mode is _SESSION or leaks.is_pinned(server, rules)
+        server.forbids_blocks = rules.mode is PoolMode.STATEMENT and not is_own
+        server.teaches = rules.teaches or is_own
 
     # --- the hot pair ---
 
@@ -208,20 +213,20 @@ class Pool(Roster):
     def _release_carefully(self, server: ServerSession, now: float) -> ClientSession | None:
         """Release a server that something is to be asked of, or that may not be used again."""
         client = server.client
-        keeps_client = self.rules.mode is _SESSION or server.dedication is not None
-        if keeps_client and client is not None and not client.is_leaving:
+        if server.keeps_client and client is not None and not client.is_leaving:
             return None
         if client is not None:
             client.server = None
             server.client = None
         server.released_at = now
+        leaks.set_errand(server, client, self)
         if self._must_close(server, now):
             self._move(server, _CLOSED)
             return None
         if server.cancels_in_flight:
             self._move(server, _BEING_CANCELED)
             return None
-        if self.rules.reset_query:
+        if self.rules.reset_query or server.errand:
             self._move(server, _TESTED)
             return None
         if self.rules.checks_every_use:
@@ -280,7 +285,7 @@ class Pool(Roster):
     def add_server(self, server: ServerSession, now: float) -> None:
         """Take in a connection that is about to be opened."""
         self._add_server(server)
-        self._apply_rules(server)
+        self.apply_rules(server)
         self.login_began_at = now
 
     def server_logged_in(self, server: ServerSession, now: float) -> ClientSession | None:
@@ -318,7 +323,9 @@ class Pool(Roster):
 
     def server_usable(self, server: ServerSession, now: float) -> ClientSession | None:
         """Note that a server's reset or check query succeeded, or its last cancel is through."""
-        if server.state is _BEING_CANCELED and self.rules.reset_query:
+        if server.state is _TESTED and leaks.has_more_to_do(server, self, now):
+            return None
+        if server.state is _BEING_CANCELED and (self.rules.reset_query or server.errand):
             self._move(server, _TESTED)
             return None
         if server.state is _BEING_CANCELED and self.rules.checks_every_use:

@@ -16,6 +16,7 @@ from pgpool_lite.config import (
     PoolMode,
     PreparedStatementErrors,
     PreparedStatements,
+    SessionLeaks,
     Settings,
     SqlPreparedStatements,
     UserSettings,
@@ -63,6 +64,10 @@ class PoolRules:
     cancel_wait_timeout_s: float = 10.0
     #: How named prepared statements are treated; None: names pass as they are.
     statements: StatementRules | None = None
+    #: What happens when a client leaves session state behind.
+    session_leaks: SessionLeaks = SessionLeaks.OFF
+    #: A released server is asked what stands on it.
+    verifies_leaks: bool = False
     #: What clients are told of the pool at login, as ParameterStatus; PgBouncer's words.
     told: tuple[tuple[str, str], ...] = ()
     #: A pool whose server user is fixed is kept at min_pool_size even without clients.
@@ -128,6 +133,9 @@ def resolve(
         client_login_timeout_s=settings.client_login_timeout,
         cancel_wait_timeout_s=settings.cancel_wait_timeout,
         statements=_statement_rules(settings, database, mode),
+        session_leaks=_session_leaks(settings, database, user, mode),
+        verifies_leaks=settings.session_leaks_verify
+        and _session_leaks(settings, database, user, mode) is not SessionLeaks.OFF,
         told=(
             ("pgbouncer.max_prepared_statements", str(statement_limit)),
             ("pgbouncer.pool_mode", mode.value),
@@ -172,6 +180,15 @@ def _statement_rules(
         is SqlPreparedStatements.TRACK,
         teaches=settings.teaching,
     )
+
+
+def _session_leaks(
+    settings: Settings, database: DatabaseSettings, user: UserSettings, mode: PoolMode
+) -> SessionLeaks:
+    """Return what happens to session state; in session pooling it is the client's own."""
+    if mode is PoolMode.SESSION:
+        return SessionLeaks.OFF
+    return _first(user.session_leaks, database.session_leaks, settings.session_leaks)
 
 
 def _statement_limit(settings: Settings, database: DatabaseSettings) -> int:

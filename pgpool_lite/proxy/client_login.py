@@ -26,7 +26,6 @@ from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.teaching import Scene, explain
 from pgpool_lite.pool.welcomes import make_welcome
 from pgpool_lite.proxy.dispatcher import cached_failure
-from pgpool_lite.proxy.guarded import client_connection_class
 from pgpool_lite.proxy.keys import random_key
 from pgpool_lite.proxy.logs import LOGGER, Stranger
 from pgpool_lite.proxy.origins import origin_of
@@ -40,6 +39,7 @@ from pgpool_lite.proxy.sockets import (
 from pgpool_lite.proxy.tls import ClientTls
 from pgpool_lite.proxy.tls_transport import TlsTransport
 from pgpool_lite.proxy.unlinked import Unlinked
+from pgpool_lite.proxy.watched import make_connection
 from pgpool_lite.session.auth_query import AuthQuery
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.client_login import ClientLogin, Encryption, Step
@@ -308,7 +308,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         pool.admit(session)
         session.rewrites = is_usual and rules.statements is not None
         session.names_pass = is_usual and rules.names_pass
-        connection = client_connection_class(settings)(session, pool, self._transport, dispatcher)
+        connection = make_connection(session, pool, self._transport, dispatcher)
         self._transport.set_protocol(connection)
         key = backend.backend_key_data(session.cancel_key)
         greeting = settings.login_notify_message

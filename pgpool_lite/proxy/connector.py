@@ -17,10 +17,10 @@ from pgpool_lite.pool.hosts import needs_look_up
 from pgpool_lite.pool.peering import with_all_hops
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.dialing import dial
-from pgpool_lite.proxy.guarded import server_connection_class
 from pgpool_lite.proxy.negotiation import Conversation, Negotiation
 from pgpool_lite.proxy.resolver import Resolver
 from pgpool_lite.proxy.sockets import channel_binding, own_address, tls_name
+from pgpool_lite.proxy.watched import server_class
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.endpoint import Endpoint
 from pgpool_lite.session.replication import Dedication, ReplicationKind
@@ -274,7 +274,7 @@ class ServerLoginConnection(Conversation):
         server.logged_in(
             login.cancel_key, self._runtime.registry.tracked.values_of(login.parameters)
         )
-        make = server_connection_class(self._runtime.settings)
+        make = server_class(self._runtime.settings, pool)
         connection = make(server, pool, transport, self._runtime.dispatcher)
         transport.set_protocol(connection)
         self._finish(None)

@@ -94,7 +94,8 @@ class Dispatcher:
         if next_client is not None:
             next_client.connection.go_on(server)
         elif server.state is ServerState.TESTED:
-            self.ask(server, pool.rules.reset_query, "reset query failed")
+            sql = pool.rules.reset_query if server.errand is None else server.errand.sql
+            self.ask(server, sql, "reset query failed")
         elif server.state is ServerState.USED:
             self._check_stale(pool)
         elif server.state is ServerState.CLOSED:

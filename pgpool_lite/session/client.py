@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pgpool_lite.session.replication import Replication
     from pgpool_lite.session.rewriter import Rewriter
     from pgpool_lite.session.server import ServerSession
+    from pgpool_lite.session.watch import Watch
 
 #: Verdicts of `receive`: what the connection is to do with the read. They are bits.
 RELAY: Final = 1  # pass the very object on
@@ -98,6 +99,7 @@ class ClientSession:
         "unsynced",
         "user",
         "waiting_since",
+        "watch",
         "xact_started_at",
     )
 
@@ -123,8 +125,7 @@ class ClientSession:
         self.body_left = 0
         #: True while the body that is still to come is dropped, not relayed.
         self.dropping = False
-        #: What to relay in place of the read, when the verdict is CUT.
-        self.cut = b""
+        self.cut = b""  # what to relay in place of the read, when the verdict is CUT
         #: The client has said Terminate.
         self.is_leaving = False
         # --- replies ---
@@ -143,6 +144,7 @@ class ClientSession:
         self.rewriter: Rewriter | None = None
         #: Reads wait for the rewriter to look at them, once there is a server; so must this one.
         self.raw_waits = False
+        self.watch: Watch | None = None  # looks out for what the client leaves on servers
         # --- session parameters ---
         #: Values of the tracked parameters, as this client knows them.
         self.parameters = parameters
@@ -196,6 +198,10 @@ class ClientSession:
         if self.body_left or self.tail:
             return self._continue(data)
         return self._scan(data, 0)
+
+    def is_waiting_for_answers(self) -> bool:
+        """Say whether anything is in flight: a request, or a segment that is open."""
+        return bool(self.single or self.owed or self.unsynced)
 
     def list_single(self) -> None:
         """Put the usual request into `owed`, if there is one: somebody is about to look there.

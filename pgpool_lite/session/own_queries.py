@@ -15,6 +15,7 @@ from pgpool_lite.errors import ServerError, ServerProtocolError
 from pgpool_lite.session import interest
 from pgpool_lite.session.client import CUT, ClientSession
 from pgpool_lite.session.interest import NEEDED_WHOLE_OWN, unexpected, whole_end
+from pgpool_lite.session.ledger import Errand, Ledger
 from pgpool_lite.session.parameters import TrackedParameters, Values
 from pgpool_lite.session.statements import ServerStatements
 from pgpool_lite.session.states import ServerState
@@ -34,6 +35,8 @@ class OwnQueries:
         "client",
         "cut",
         "dropping",
+        "errand",
+        "ledger",
         "own_failure",
         "own_refusal",
         "parameters",
@@ -47,6 +50,8 @@ class OwnQueries:
     client: ClientSession | None
     cut: bytes
     dropping: bool
+    errand: Errand | None
+    ledger: Ledger | None
     own_failure: str
     own_refusal: str
     parameters: Values

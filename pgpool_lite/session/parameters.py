@@ -52,6 +52,14 @@ class TrackedParameters:
         """Say whether a parameter follows its client; parameter names ignore case."""
         return name.lower() in self._position
 
+    def follows(self, values: Values, name: str) -> bool:
+        """Say whether a parameter follows the client that has these values: the server reports it.
+
+        `name` as SET takes it, in lower case.
+        """
+        index = self._position.get(name)
+        return index is not None and values[index] is not None
+
     def values_of(self, parameters: dict[str, str]) -> Values:
         """Return the tracked ones of `parameters`, None for those that it lacks."""
         values: list[str | None] = [None] * len(self.names)

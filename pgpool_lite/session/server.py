@@ -127,20 +127,19 @@ class ServerSession(OwnQueries):
         self.forbids_blocks = False  # statement pooling: a transaction block ends the pairing
         self.keeps_client = False  # session pooling, replication: what is said unasked is for it
         self.teaches = True  # errors of PostgreSQL that pooling has caused are explained
-        #: Why this server must not be used again once it is free; "" while it may.
-        self.close_reason = ""
+        self.close_reason = ""  # why it must not be used again once it is free; "" while it may
+        self.ledger = None  # what clients have left here; None: nothing, or nobody looks
+        self.errand = None  # what is to be run here before the next client comes
         self.statements = statements
         self.tracked = tracked
-        #: As this server last reported them.
-        self.parameters: Values = tracked.values_of({})
+        self.parameters: Values = tracked.values_of({})  # as this server last reported them
         # --- pairing ---
         self.state = ServerState.LOGIN
         self.client: ClientSession | None = None
         #: The read that began the query that its client last sent; see `statement_head`. A sweep
         #: lets go of it once the server is idle.
         self.asked = b""
-        #: CancelRequests on their way to this server; while there is one it is not reused.
-        self.cancels_in_flight = 0
+        self.cancels_in_flight = 0  # CancelRequests on their way here: it is not reused meanwhile
         self.connected_at = connected_at
         self.requested_at = connected_at
         self.released_at = connected_at
@@ -384,8 +383,9 @@ class ServerSession(OwnQueries):
             self.copying = copying.NOT
         elif is_in_segment:
             client.fail_segment()
-        if not self.teaches:
-            return better
+        refusal = client.watch.words_for(message) if client.watch is not None else None
+        if refusal is not None or not self.teaches:
+            return refusal or better
         if rewriter is not None and better is None:
             better = explain_deallocate(message, rewriter.book)
         if client.names_pass:

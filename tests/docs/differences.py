@@ -38,6 +38,23 @@ COMMANDS: Final = (
         "SHOW HELP", "its commands", "these, and the tables that are ours", _EXTRA, "SHOW HELP"
     ),
     Difference(
+        "SHOW LEAKS",
+        "invalid command",
+        "what clients have left on servers, and who found it",
+        _EXTRA,
+        "SHOW LEAKS",
+    ),
+    Difference(
+        "SHOW PINS", "invalid command", "which client keeps its server", _EXTRA, "SHOW PINS"
+    ),
+    Difference(
+        "SHOW LEAK_TOTALS",
+        "invalid command",
+        "how often it came to that, per pool",
+        _EXTRA,
+        "SHOW LEAK_TOTALS",
+    ),
+    Difference(
         "SHOW LINKS", "invalid command", "which client holds which server", _EXTRA, "SHOW LINKS"
     ),
     Difference(

@@ -137,6 +137,8 @@ OUR_OWN = {
     "prepared_statement_errors",
     "prepared_statements",
     "profile",
+    "session_leaks",
+    "session_leaks_verify",
     "sql_prepared_statements",
     "teaching",
     "workers",

@@ -38,7 +38,7 @@ def test_a_link_names_both_ends_and_tells_how_long_it_works() -> None:
 
     assert show(console, "LINKS") == [
         f"app|ann|{client.id}|10.0.0.7|40000|web|{server.id}|4711|active|2026-11-21 19:00:00 UTC|"
-        "1500000|1500000|UPDATE orders SET paid = true"
+        "1500000|1500000|UPDATE orders SET paid = true|0"
     ]
 
 

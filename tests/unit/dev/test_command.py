@@ -128,7 +128,8 @@ async def test_the_session_port_may_use_what_the_pool_leaves(world: World) -> No
     pooled, session = world.settings
     to = "postgresql://postgres@127.0.0.1:40001/postgres"
     rest = {"host": "127.0.0.1", "port": 0, "profile": "pgbouncer-1.26"}
-    assert pooled == {"to": to, "pool_size": 7, "pool_mode": "transaction", **rest}
+    mode = {"pool_mode": "transaction", "session_leaks": "warn"}
+    assert pooled == {"to": to, "pool_size": 7, **mode, **rest}
     assert session == {"to": to, "pool_size": 37, "pool_mode": "session", **rest}
 
 

@@ -1,0 +1,357 @@
+"""Connections whose clients are watched for what they leave on servers: session_leaks.
+
+The usual connections know nothing of it. Where a pool has session_leaks, its clients and servers
+get these, which look at a read before the usual ones do: `Watch` at what a client says, `Evidence`
+at what a server answers, and at that only while it is open what has become of something.
+
+Where a NOTICE stands: in front of the read in which its transaction ends, if that begins at a
+message, else behind the next read that ends at one. So it comes before the ReadyForQuery that the
+client waits for, and never inside a message. With most clients it is the first of the answer.
+
+`data_received` of the base class is called by the class's name: in the interpreter super() costs
+half a microsecond, which is what a harmless text costs to look at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from pgpool_lite.config import SessionLeaks, Settings
+from pgpool_lite.pool import leaks
+from pgpool_lite.pool.pool import Pool
+from pgpool_lite.proxy.client_connection import ClientConnection
+from pgpool_lite.proxy.guarded import (
+    GuardedClientConnection,
+    GuardedServerConnection,
+    client_connection_class,
+    server_connection_class,
+)
+from pgpool_lite.proxy.server_connection import ServerConnection
+from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.evidence import Effect
+from pgpool_lite.session.leak_words import (
+    leak_notice,
+    refusal,
+    stray_unlock_notice,
+    tell_victim,
+    what,
+)
+from pgpool_lite.session.refusing import RefusingWatch
+from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.states import ClientState
+from pgpool_lite.session.watch import Watch
+from pgpool_lite.wire import backend, codes
+from pgpool_lite.wire.framing import message_end
+
+if TYPE_CHECKING:
+    from pgpool_lite.proxy.dispatcher import Dispatcher
+
+#: What is kept of a read of a client that waits, to name what it said once it has a server.
+SAID_LIMIT: Final = 1024
+#: Of what a server says it has on it no more is read; a ledger holds less.
+ANSWER_LIMIT: Final = 1_048_576
+
+
+class Lookout:
+    """What watched connections do besides. Owned by one of them."""
+
+    __slots__ = ("_answer", "_dispatcher", "_pool")
+
+    def __init__(self, pool: Pool, dispatcher: Dispatcher) -> None:
+        """Look out in one pool."""
+        #: What a server has answered so far to the question what stands on it.
+        self._answer = b""
+        self._pool = pool
+        self._dispatcher = dispatcher
+
+    def watch(self, session: ClientSession) -> Watch:
+        """Have a client watched from now on."""
+        refuses = self._pool.rules.session_leaks is SessionLeaks.ERROR
+        kind = RefusingWatch if refuses else Watch
+        session.watch = watch = kind(session, self._dispatcher.registry.tracked)
+        return watch
+
+    # --- around a read of a client ---
+
+    def say_no(self, watch: Watch, client: ClientSession) -> None:
+        """Send the answers to what was refused; count and log that."""
+        self._pool.leak_counters.refusal_count += len(watch.refused)
+        for leak in watch.refused:
+            self._dispatcher.log.client_said_no(client, self._pool, refusal(leak))
+        watch.refused.clear()
+        reply, watch.reply = watch.reply, b""
+        if reply:
+            client.relay(reply)
+
+    def behind(
+        self, watch: Watch, client: ClientSession, server: ServerSession | None, data: bytes
+    ) -> None:
+        """See whether a client finds something on the server that it has got, if it has."""
+        if server is None:
+            watch.said = data[:SAID_LIMIT]
+        elif server.ledger is not None and server.ledger.unnoticed:
+            self._find_victim(watch, client, server, data)
+
+    def linked(self, watch: Watch, client: ClientSession, server: ServerSession) -> None:
+        """See whether a client that has waited finds something on its server."""
+        said, watch.said = watch.said, b""
+        if server.ledger is not None and server.ledger.unnoticed:
+            self._find_victim(watch, client, server, said)
+
+    def _find_victim(
+        self, watch: Watch, client: ClientSession, server: ServerSession, data: bytes
+    ) -> None:
+        """Note what a client is the first to find; log it, once per rule and client."""
+        now = self._dispatcher.clock()
+        for entry in leaks.notice_victim(server, self._pool, watch, data, now):
+            rule = entry.leak.rule.id
+            if f"victim of {rule}" not in watch.told:
+                watch.told.add(f"victim of {rule}")
+                log = self._dispatcher.log.client(client, self._pool)
+                log.warning("session_leaks: %s %s", rule, tell_victim(entry, now))
+
+    # --- around a read of a server ---
+
+    def ahead(
+        self, watch: Watch, client: ClientSession, server: ServerSession, data: bytes
+    ) -> None:
+        """Look at an answer before it is passed on."""
+        self._enter(watch, client, server, watch.evidence.hear(server, data))
+        if watch.evidence.has_stray_unlock:
+            watch.evidence.has_stray_unlock = False
+            self._tell_of_unlock(watch, client, server)
+        self._deliver(watch, client, server)
+
+    def answered(self, watch: Watch, client: ClientSession, server: ServerSession) -> None:
+        """See what is left to be done once an answer has been passed on."""
+        self._enter(watch, client, server, watch.leftover())
+        self._deliver(watch, client, server)
+        watch.listen_on()
+
+    def _enter(
+        self, watch: Watch, client: ClientSession, server: ServerSession, effects: list[Effect]
+    ) -> None:
+        """Note what a client has done to its server; tell it and the log, once per rule."""
+        if not effects:
+            return
+        mode, now = self._pool.rules.session_leaks, self._dispatcher.clock()
+        for leak, effect in leaks.enter(server, self._pool, watch, effects, now):
+            watch.notices += leak_notice(leak, mode)
+            log = self._dispatcher.log.client(client, self._pool)
+            log.warning("session_leaks: %s %s, `%s`", leak.rule.id, what(leak), effect.statement)
+
+    def _tell_of_unlock(self, watch: Watch, client: ClientSession, server: ServerSession) -> None:
+        """Name both sides of a lock on one server whose unlock has reached another."""
+        found = leaks.lock_elsewhere(self._pool, client.id)
+        there = _name(found[0]) if found is not None else ""
+        holder = found[1] if found is not None else None
+        now = self._dispatcher.clock()
+        watch.notices += stray_unlock_notice(_name(server), holder, there, now)
+
+    def _deliver(self, watch: Watch, client: ClientSession, server: ServerSession) -> None:
+        """Send notices, unless a message is half sent."""
+        if watch.notices and not server.is_mid_answer() and client.state is not ClientState.CLOSED:
+            notices, watch.notices = watch.notices, b""
+            client.relay(notices)
+
+    # --- before a read of a server that answers to us ---
+
+    def asked(self, server: ServerSession, data: bytes) -> None:
+        """Take what a server says of what stands on it, for its ledger and the log."""
+        errand = server.errand
+        if errand is None or errand.suspect is None:
+            return
+        if len(self._answer) < ANSWER_LIMIT:
+            self._answer += data
+        if not data.endswith(backend.READY_IDLE):
+            return
+        answer, self._answer = self._answer, b""
+        log = self._dispatcher.log.server(server, self._pool)
+        for leak in leaks.verify(server, self._pool, errand.suspect, read_rows(answer)):
+            log.warning(
+                "session_leaks: %s %s was found here after %s",
+                *(leak.rule.id, what(leak), errand.suspect.name),
+            )
+
+
+def read_rows(data: bytes) -> list[tuple[str, str, str]]:
+    """Return the rows of an answer to `leaks.VERIFICATION`, as far as they are there whole."""
+    rows: list[tuple[str, str, str]] = []
+    pos = 0
+    while len(data) - pos >= codes.HEADER_SIZE:
+        after = message_end(data, pos)
+        if not pos < after <= len(data):
+            break
+        if data[pos] == codes.DATA_ROW:
+            cells = backend.decode_data_row(data[pos + codes.HEADER_SIZE : after])
+            kind, name, value = ((cell or b"").decode("utf-8", "replace") for cell in cells)
+            rows.append((kind, name, value))
+        pos = after
+    return rows
+
+
+def _name(server: ServerSession) -> str:
+    return f"server connection S-0x{server.id:x} (PostgreSQL pid {server.cancel_key.pid})"
+
+
+class WatchedClientConnection(ClientConnection):
+    """A client whose statements are looked at."""
+
+    __slots__ = ("_lookout", "_watch")
+
+    def __init__(
+        self,
+        session: ClientSession,
+        pool: Pool,
+        transport: asyncio.Transport,
+        dispatcher: Dispatcher,
+    ) -> None:
+        """Take over the socket of a client that has logged in."""
+        super().__init__(session, pool, transport, dispatcher)
+        self._lookout = Lookout(pool, dispatcher)
+        self._watch = self._lookout.watch(session)
+
+    def data_received(self, data: bytes) -> None:
+        """Look at a read, pass on what may pass of it, and see whether it finds something."""
+        watch = self._watch
+        data = watch.look(data)
+        if watch.reply or watch.refused:
+            self._lookout.say_no(watch, self.session)
+        if data:
+            ClientConnection.data_received(self, data)
+            server = self.session.server
+            if server is None or server.ledger is not None:
+                self._lookout.behind(watch, self.session, server, data)
+
+    def go_on(self, server: ServerSession) -> None:
+        """Send what the client asked for while it waited, and see whether it finds something."""
+        super().go_on(server)
+        self._lookout.linked(self._watch, self.session, server)
+
+
+class WatchedServerConnection(ServerConnection):
+    """A server that is looked at while its client has something open."""
+
+    __slots__ = ("_lookout",)
+
+    def __init__(
+        self,
+        session: ServerSession,
+        pool: Pool,
+        transport: asyncio.Transport,
+        dispatcher: Dispatcher,
+    ) -> None:
+        """Take over the socket of a server that has let us in."""
+        super().__init__(session, pool, transport, dispatcher)
+        self._lookout = Lookout(pool, dispatcher)
+
+    def data_received(self, data: bytes) -> None:
+        """Look at an answer where that is wanted, and pass it on."""
+        client = self.session.client
+        watch = client.watch if client is not None else None
+        if client is None or watch is None or not watch.is_listening:
+            if client is None and self.session.errand is not None:
+                self._lookout.asked(self.session, data)
+            ServerConnection.data_received(self, data)
+            return
+        self._lookout.ahead(watch, client, self.session, data)
+        ServerConnection.data_received(self, data)
+        self._lookout.answered(watch, client, self.session)
+
+
+class GuardedWatchedClientConnection(GuardedClientConnection):
+    """A client that is watched, and whose messages are guarded: see `WatchedClientConnection`."""
+
+    __slots__ = ("_lookout", "_watch")
+
+    def __init__(
+        self,
+        session: ClientSession,
+        pool: Pool,
+        transport: asyncio.Transport,
+        dispatcher: Dispatcher,
+    ) -> None:
+        """Take over the socket of a client that has logged in."""
+        super().__init__(session, pool, transport, dispatcher)
+        self._lookout = Lookout(pool, dispatcher)
+        self._watch = self._lookout.watch(session)
+
+    def data_received(self, data: bytes) -> None:
+        """Look at a read, pass on what may pass of it, and see whether it finds something."""
+        watch = self._watch
+        data = watch.look(data)
+        if watch.reply or watch.refused:
+            self._lookout.say_no(watch, self.session)
+        if data:
+            GuardedClientConnection.data_received(self, data)
+            server = self.session.server
+            if server is None or server.ledger is not None:
+                self._lookout.behind(watch, self.session, server, data)
+
+    def go_on(self, server: ServerSession) -> None:
+        """Send what the client asked for while it waited, and see whether it finds something."""
+        super().go_on(server)
+        self._lookout.linked(self._watch, self.session, server)
+
+
+class GuardedWatchedServerConnection(GuardedServerConnection):
+    """A server that is watched, and whose messages are guarded: see `WatchedServerConnection`."""
+
+    __slots__ = ("_lookout",)
+
+    def __init__(
+        self,
+        session: ServerSession,
+        pool: Pool,
+        transport: asyncio.Transport,
+        dispatcher: Dispatcher,
+    ) -> None:
+        """Take over the socket of a server that has let us in."""
+        super().__init__(session, pool, transport, dispatcher)
+        self._lookout = Lookout(pool, dispatcher)
+
+    def data_received(self, data: bytes) -> None:
+        """Look at an answer where that is wanted, and pass it on."""
+        client = self.session.client
+        watch = client.watch if client is not None else None
+        if client is None or watch is None or not watch.is_listening:
+            if client is None and self.session.errand is not None:
+                self._lookout.asked(self.session, data)
+            GuardedServerConnection.data_received(self, data)
+            return
+        self._lookout.ahead(watch, client, self.session, data)
+        GuardedServerConnection.data_received(self, data)
+        self._lookout.answered(watch, client, self.session)
+
+
+def make_connection(
+    session: ClientSession, pool: Pool, transport: asyncio.Transport, dispatcher: Dispatcher
+) -> ClientConnection:
+    """Return the connection that a client gets which has logged in."""
+    settings, is_usual = dispatcher.registry.config.settings, session.replication is None
+    kind = client_class(settings, pool, is_watched=is_usual)
+    return kind(session, pool, transport, dispatcher)
+
+
+def client_class(
+    settings: Settings, pool: Pool, *, is_watched: bool = True
+) -> type[ClientConnection]:
+    """Return which connection a client of a pool gets that comes in now.
+
+    `is_watched`: where the pool wants it; a replication client has its server to itself.
+    """
+    usual = client_connection_class(settings)
+    if pool.rules.session_leaks is SessionLeaks.OFF or not is_watched:
+        return usual
+    is_guarded = usual is GuardedClientConnection
+    return GuardedWatchedClientConnection if is_guarded else WatchedClientConnection
+
+
+def server_class(settings: Settings, pool: Pool) -> type[ServerConnection]:
+    """Return which connection a server of a pool gets that has logged in now."""
+    usual = server_connection_class(settings)
+    if pool.rules.session_leaks is SessionLeaks.OFF:
+        return usual
+    is_guarded = usual is GuardedServerConnection
+    return GuardedWatchedServerConnection if is_guarded else WatchedServerConnection
