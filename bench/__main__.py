@@ -63,6 +63,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--builds", type=_builds, default=list(Kind), metavar="BUILD,...", help=builds)
     workers = "processes of pgpool_lite, a row for each number (default: 1)"
     add("--workers", type=_numbers, default=[1], metavar="N,...", help=workers)
+    leaks = "measure pgpool_lite with this session_leaks, too: warn, error, pin or reset"
+    add("--leaks", default="", metavar="MODE", help=leaks)
     add("--floor", action="store_true", help="measure a loop that only forwards, too")
     add("--rounds", type=int, help=f"of each workload (default: {ROUNDS}, 1 with --quick)")
     add("--pool-size", type=int, default=20, help="of both poolers (default: 20)")
@@ -122,7 +124,8 @@ def count_connections(options: argparse.Namespace) -> int:
     """Return how many connections all targets need at once, for they are all up all the time."""
     clients: list[int] = options.clients
     pool_size: int = options.pool_size
-    pools = (len(options.builds) * len(options.workers) + 1) * len(Door)
+    rows = len(options.builds) * (len(options.workers) + bool(options.leaks))
+    pools = (rows + 1) * len(Door)
     return 2 * max(clients) + pools * pool_size + SPARE_CONNECTIONS
 
 
@@ -168,6 +171,9 @@ def start_targets(
             for kind in options.builds
             for workers in options.workers
         ]
+        if options.leaks:
+            watched = replace(behind, session_leaks=options.leaks)
+            contexts += [built(database, watched, kind, 1) for kind in options.builds]
         contexts.append(pgbouncer(database, behind, options.pgbouncer))
     contexts += [floor(database)] if options.floor else []
     contexts.append(direct(database, postgres.version()))

@@ -73,6 +73,8 @@ class PoolSettings:
     pool_size: int
     max_client_conn: int
     door: Door = Door.OPEN
+    # What pgpool_lite does about session state; "" as by default, and PgBouncer has no such thing.
+    session_leaks: str = ""
 
 
 @contextmanager
@@ -111,6 +113,8 @@ def pgpool_lite(
         with running(command, log=log, directory=build.folder) as child:
             pooled = settings.door.enter(database.at(HOST, port))
             shown = " ".join(command).replace(database.url(), "postgresql://...")
+            if settings.session_leaks:
+                name += f", session_leaks = {settings.session_leaks}"
             target = Target(name, build.version(), shown, pooled, child, door=settings.door)
             yield _await_listening(target, child)
 
@@ -127,6 +131,7 @@ def serve_arguments(
     Several workers share out what they are allowed, but the kernel does not deal clients evenly:
     each of them may have all.
     """
+    leaks = settings.session_leaks
     return [
         *("serve", "--to", database.url(), "--listen", f"{HOST}:{port}"),
         *("--pool-size", str(settings.pool_size)),
@@ -134,6 +139,7 @@ def serve_arguments(
         *(("--workers", str(workers)) if workers > 1 else ()),
         *(word for name in QUIET for word in ("--set", f"{name}=0")),
         *(word for name, value in door.items() for word in ("--set", f"{name}={value}")),
+        *(("--set", f"session_leaks={leaks}") if leaks else ()),
     ]
 
 

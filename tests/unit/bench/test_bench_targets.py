@@ -70,3 +70,9 @@ def test_several_workers_may_each_have_all_clients() -> None:
     arguments = " ".join(serve_arguments(DATABASE, PoolSettings(20, 600), 6543, {}, workers=2))
 
     assert "--pool-size 20 --set max_client_conn=1200 --workers 2 " in arguments
+
+
+def test_session_leaks_are_measured_where_that_is_asked_for() -> None:
+    watched = PoolSettings(20, 600, session_leaks="warn")
+
+    assert serve_arguments(DATABASE, watched, 6543, {})[-2:] == ["--set", "session_leaks=warn"]
