@@ -143,3 +143,18 @@ async def test_transparent_lets_sql_deallocate_what_the_protocol_prepared(
     assert await client.query("DEALLOCATE s0") == ["C DEALLOCATE", "Z I"]
     await client.send(Parse("SELECT 1", name="s0") + Parse("SELECT 1", name="s0") + Sync())
     assert (await client.until_ready())[-2:] == [CLASH, "Z I"]
+
+
+@pytest.mark.parametrize("name", ["transparent", "rds-proxy"])
+async def test_a_client_that_leaves_state_behind_keeps_its_server(
+    make_pooler: MakePooler, connect: Connect, name: str
+) -> None:
+    pooler = await make_pooler(profile=name, pool_size=2)
+    one, other = await connect(pooler), await connect(pooler)
+    await one.query("CREATE TEMP TABLE mine AS SELECT 42 AS answer")
+
+    await other.query("BEGIN")
+    found = await one.value("SELECT answer FROM mine")
+    await other.query("COMMIT")
+
+    assert found == "42"
