@@ -230,12 +230,15 @@ async def test_a_server_that_dies_in_auth_query_costs_its_client_only(
     pooler = await run(SLEEPING)
     client = await begin_asking(pooler, open_client)
 
-    await asyncio.to_thread(
-        database.execute,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()",
-    )
+    def kill() -> bool:
+        killed = database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+        )
+        return bool(killed.fetchall())
 
+    # PostgreSQL may not have come to the query yet.
+    await eventually(lambda: asyncio.to_thread(kill))
     assert await client.until_closed() == ["E FATAL 08P01 bouncer config error"]
     await eventually(pooler.is_quiet)
     pooler.runtime.set_setting("auth_query", Settings().auth_query)
