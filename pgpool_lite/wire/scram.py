@@ -342,8 +342,8 @@ def _read_iterations(text: bytes) -> int:
 def _hmac(key: bytes, *parts: bytes) -> bytes:
     """Return the HMAC-SHA-256 of some bytes by RFC 2104; the key has 64 bytes at most.
 
-    hmac.digest has OpenSSL look the hash up by its name each time: 30,000 instructions, twice per
-    login, for which this takes 11,000.
+    hmac.digest has OpenSSL look the hash up by its name and set up a context each time: 6.5 us,
+    twice per login, for which this takes 3.5 us.
     """
     padded = key.ljust(_BLOCK_SIZE, b"\0")
     inner = _sha256(b"".join((padded.translate(_INNER_PAD), *parts)))
