@@ -13,15 +13,10 @@ BEHAVIOR = page("docs/behavior.md")
 SECURITY = page("docs/security.md")
 RELIABILITY = page("docs/reliability.md")
 
-#: What all code of the house keeps; docs/reliability.md lists them.
-PROMISES_OF_THE_HOUSE = 8
-
 #: Of what the page says, the parts whose lines name no test: who is trusted, what must be accepted.
 _UNTESTED = ("is trusted", "**can**", "A core dump does", "A `--to` URL")
 
 _PROMISE = re.compile(r"^- (?P<text>.*(?:\n  .*)*)", re.MULTILINE)
-_HOUSE = re.compile(r"^(\d)\. (.*)", re.MULTILINE)
-_NAMED_FOR = re.compile(r"test_promise_(\d)_")
 _TEST = re.compile(r"`(?P<file>[\w/]+\.py)::(?P<test>\w+)`")
 
 
@@ -46,25 +41,6 @@ def test_every_line_about_what_an_attacker_cannot_do_names_its_test() -> None:
         for line in (*lines, *rows)
         if not _TEST.search(line) and not line.startswith(_UNTESTED)
     ] == []
-
-
-def test_every_promise_of_the_house_names_the_tests_that_hold_it() -> None:
-    promises = _HOUSE.findall(RELIABILITY.section("The eight promises"))
-
-    assert [int(number) for number, _ in promises] == [*range(1, PROMISES_OF_THE_HOUSE + 1)]
-    assert [number for number, text in promises if not _TEST.search(text)] == []
-
-
-def test_a_test_that_is_named_for_a_promise_is_listed_where_that_promise_is() -> None:
-    promises = _HOUSE.findall(RELIABILITY.section("The eight promises"))
-    misplaced = [
-        (number, test)
-        for number, text in promises
-        for _, test in _TEST.findall(text)
-        if (named := _NAMED_FOR.match(test)) and named[1] != number
-    ]
-
-    assert misplaced == []
 
 
 @pytest.mark.parametrize(
