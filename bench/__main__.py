@@ -91,7 +91,8 @@ def run(options: argparse.Namespace) -> int:
         max_connections = count_connections(options)
         postgres = stack.enter_context(provide(options.postgres, max_connections=max_connections))
         plan = make_plan(options, postgres)
-        max_client_conn = most_clients(plan.workloads) + SPARE_CONNECTIONS
+        # Twice, because PgBouncer counts those that are still leaving while others come.
+        max_client_conn = 2 * most_clients(plan.workloads) + SPARE_CONNECTIONS
         settings = PoolSettings(options.pool_size, max_client_conn)
         doors = list(dict.fromkeys(each.door for each in plan.workloads))
         tables = prepare_tables(postgres, options.scale)

@@ -17,7 +17,8 @@ RUN_COMMAND = (
     "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pgpool-lite dev"
 )
 TEST_COMMAND = (
-    "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pytest -q"
+    "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]'"
+    " && .venv/bin/pytest -q -n auto --dist worksteal"
 )
 
 
