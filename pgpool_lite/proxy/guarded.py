@@ -3,6 +3,8 @@
 With PgBouncer's defaults there is nothing to look for, and the usual connections are made. So
 these two settings cost those nothing who do not use them; who does pays for a walk over the heads
 of all messages. What is set holds for connections that are made from then on.
+
+What other connections look for as well (`watched.py`) is built on these, with a guard or without.
 """
 
 from __future__ import annotations
@@ -43,13 +45,16 @@ class GuardedClientConnection(ClientConnection):
         super().__init__(session, pool, transport, dispatcher)
         settings = dispatcher.registry.config.settings
         forbidden = codes.QUERY if settings.disable_pqexec else NOTHING
-        self._guard = MessageGuard(settings.max_packet_size, forbidden)
+        #: None where nothing is set.
+        self._guard = (
+            MessageGuard(settings.max_packet_size, forbidden) if guards_clients(settings) else None
+        )
 
     def data_received(self, data: bytes) -> None:
         """Close a client that sends what is not allowed; pass on everything else."""
-        begin = self._guard.find_offence(data)
+        begin = b"" if self._guard is None else self._guard.find_offence(data)
         if not begin:
-            super().data_received(data)
+            ClientConnection.data_received(self, data)
             return
         settings = self._dispatcher.registry.config.settings
         if begin[0] == codes.QUERY and settings.disable_pqexec:
@@ -87,12 +92,14 @@ class GuardedServerConnection(ServerConnection):
     ) -> None:
         """Take over the socket of a server that has let us in."""
         super().__init__(session, pool, transport, dispatcher)
-        self._guard = MessageGuard(dispatcher.registry.config.settings.max_packet_size)
+        settings = dispatcher.registry.config.settings
+        #: None where nothing is set.
+        self._guard = MessageGuard(settings.max_packet_size) if guards_servers(settings) else None
 
     def data_received(self, data: bytes) -> None:
         """Close a server that sends what is too long; pass on everything else."""
-        if not self._guard.find_offence(data):
-            super().data_received(data)
+        if self._guard is None or not self._guard.find_offence(data):
+            ServerConnection.data_received(self, data)
             return
         limit = self._dispatcher.registry.config.settings.max_packet_size
         self._dispatcher.lose_server(
@@ -103,13 +110,21 @@ class GuardedServerConnection(ServerConnection):
         )
 
 
+def guards_clients(settings: Settings) -> bool:
+    """Say whether there is something that clients must not send."""
+    return settings.disable_pqexec or settings.max_packet_size < UNLIMITED
+
+
+def guards_servers(settings: Settings) -> bool:
+    """Say whether there is something that servers must not send."""
+    return settings.max_packet_size < UNLIMITED
+
+
 def client_connection_class(settings: Settings) -> type[ClientConnection]:
     """Return which connection a client gets that comes in now."""
-    if settings.disable_pqexec or settings.max_packet_size < UNLIMITED:
-        return GuardedClientConnection
-    return ClientConnection
+    return GuardedClientConnection if guards_clients(settings) else ClientConnection
 
 
 def server_connection_class(settings: Settings) -> type[ServerConnection]:
     """Return which connection a server gets that has logged in now."""
-    return GuardedServerConnection if settings.max_packet_size < UNLIMITED else ServerConnection
+    return GuardedServerConnection if guards_servers(settings) else ServerConnection

@@ -195,73 +195,8 @@ def _name(server: ServerSession) -> str:
     return f"server connection S-0x{server.id:x} (PostgreSQL pid {server.cancel_key.pid})"
 
 
-class WatchedClientConnection(ClientConnection):
-    """A client whose statements are looked at."""
-
-    __slots__ = ("_lookout", "_watch")
-
-    def __init__(
-        self,
-        session: ClientSession,
-        pool: Pool,
-        transport: asyncio.Transport,
-        dispatcher: Dispatcher,
-    ) -> None:
-        """Take over the socket of a client that has logged in."""
-        super().__init__(session, pool, transport, dispatcher)
-        self._lookout = Lookout(pool, dispatcher)
-        self._watch = self._lookout.watch(session)
-
-    def data_received(self, data: bytes) -> None:
-        """Look at a read, pass on what may pass of it, and see whether it finds something."""
-        watch = self._watch
-        data = watch.look(data)
-        if watch.reply or watch.refused:
-            self._lookout.say_no(watch, self.session)
-        if data:
-            ClientConnection.data_received(self, data)
-            server = self.session.server
-            if server is None or server.ledger is not None:
-                self._lookout.behind(watch, self.session, server, data)
-
-    def go_on(self, server: ServerSession) -> None:
-        """Send what the client asked for while it waited, and see whether it finds something."""
-        super().go_on(server)
-        self._lookout.linked(self._watch, self.session, server)
-
-
-class WatchedServerConnection(ServerConnection):
-    """A server that is looked at while its client has something open."""
-
-    __slots__ = ("_lookout",)
-
-    def __init__(
-        self,
-        session: ServerSession,
-        pool: Pool,
-        transport: asyncio.Transport,
-        dispatcher: Dispatcher,
-    ) -> None:
-        """Take over the socket of a server that has let us in."""
-        super().__init__(session, pool, transport, dispatcher)
-        self._lookout = Lookout(pool, dispatcher)
-
-    def data_received(self, data: bytes) -> None:
-        """Look at an answer where that is wanted, and pass it on."""
-        client = self.session.client
-        watch = client.watch if client is not None else None
-        if client is None or watch is None or not watch.is_listening:
-            if client is None and self.session.errand is not None:
-                self._lookout.asked(self.session, data)
-            ServerConnection.data_received(self, data)
-            return
-        self._lookout.ahead(watch, client, self.session, data)
-        ServerConnection.data_received(self, data)
-        self._lookout.answered(watch, client, self.session)
-
-
-class GuardedWatchedClientConnection(GuardedClientConnection):
-    """A client that is watched, and whose messages are guarded: see `WatchedClientConnection`."""
+class WatchedClientConnection(GuardedClientConnection):
+    """A client whose statements are looked at, and whose messages may be guarded as well."""
 
     __slots__ = ("_lookout", "_watch")
 
@@ -295,8 +230,8 @@ class GuardedWatchedClientConnection(GuardedClientConnection):
         self._lookout.linked(self._watch, self.session, server)
 
 
-class GuardedWatchedServerConnection(GuardedServerConnection):
-    """A server that is watched, and whose messages are guarded: see `WatchedServerConnection`."""
+class WatchedServerConnection(GuardedServerConnection):
+    """A server that is looked at while its client has something open; it may be guarded too."""
 
     __slots__ = ("_lookout",)
 
@@ -341,17 +276,13 @@ def client_class(
 
     `is_watched`: where the pool wants it; a replication client has its server to itself.
     """
-    usual = client_connection_class(settings)
     if pool.rules.session_leaks is SessionLeaks.OFF or not is_watched:
-        return usual
-    is_guarded = usual is GuardedClientConnection
-    return GuardedWatchedClientConnection if is_guarded else WatchedClientConnection
+        return client_connection_class(settings)
+    return WatchedClientConnection
 
 
 def server_class(settings: Settings, pool: Pool) -> type[ServerConnection]:
     """Return which connection a server of a pool gets that has logged in now."""
-    usual = server_connection_class(settings)
     if pool.rules.session_leaks is SessionLeaks.OFF:
-        return usual
-    is_guarded = usual is GuardedServerConnection
-    return GuardedWatchedServerConnection if is_guarded else WatchedServerConnection
+        return server_connection_class(settings)
+    return WatchedServerConnection

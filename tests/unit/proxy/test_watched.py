@@ -11,8 +11,6 @@ from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.guarded import GuardedClientConnection, GuardedServerConnection
 from pgpool_lite.proxy.server_connection import ServerConnection
 from pgpool_lite.proxy.watched import (
-    GuardedWatchedClientConnection,
-    GuardedWatchedServerConnection,
     WatchedClientConnection,
     WatchedServerConnection,
     client_class,
@@ -461,8 +459,8 @@ def test_a_stray_unlock_of_a_lock_that_nobody_has_says_so() -> None:
         (
             SessionLeaks.PIN,
             Settings(max_packet_size=99),
-            GuardedWatchedClientConnection,
-            GuardedWatchedServerConnection,
+            WatchedClientConnection,
+            WatchedServerConnection,
         ),
     ],
 )
