@@ -12,7 +12,7 @@ from tests.reliability.crosstalk import SCENARIOS, Report, play, scenario
 from tests.reliability.oracle import Broken, Ledger
 
 # Transactions of all clients of a scenario together. The soak has as many as one likes.
-CALM, DISTURBED = 6000, 1000
+CALM, DISTURBED = 25_000, 1000
 
 
 async def see(
