@@ -68,8 +68,9 @@ async def make_scene(make_pooler: MakePooler, connect: Connect, mode: str, size:
 
 
 LEFT = [
-    # What is left, what finds it, what is then answered, and how SHOW LEAKS tells of it.
-    ("SET search_path TO rome", "SHOW search_path", "D rome", "PL001|search_path|rome"),
+    # What is left, what finds it, what is then answered, and how SHOW LEAKS tells of it. No version
+    # of PostgreSQL reports lock_timeout; what is reported follows its client and is no leak.
+    ("SET lock_timeout TO 42", "SHOW lock_timeout", "D 42ms", "PL001|lock_timeout|42"),
     ("SELECT set_config('a.b', 'c', false)", "SHOW a.b", "D c", "PL002|a.b|c"),
     ("SET ROLE alice", "SELECT current_user", "D alice", "PL003|role|alice"),
     (
@@ -82,7 +83,7 @@ LEFT = [
     ("DECLARE held CURSOR WITH HOLD FOR SELECT 6", "FETCH ALL held", "D 6", "PL007|held|"),
     ("PREPARE plan AS SELECT 8", "EXECUTE plan", "D 8", "PL009|plan|"),
     ("LISTEN news", "NOTIFY news, 'read all'", "A news read all", "PL011|news|"),
-    ("LOAD 'auto_explain'", "SHOW auto_explain.log_buffers", "D off", "PL013|auto_explain|"),
+    ("LOAD 'plpgsql'", "SHOW plpgsql.check_asserts", "D on", "PL013|plpgsql|"),
 ]  # fmt: skip
 
 
@@ -99,14 +100,14 @@ async def test_the_second_client_is_the_victim(
 
 
 LOOKS_ALIKE = [
-    "BEGIN; SET LOCAL search_path TO tenant_42; COMMIT",
-    "BEGIN; SET search_path TO tenant_42; ROLLBACK",
+    "BEGIN; SET LOCAL lock_timeout TO 42; COMMIT",
+    "BEGIN; SET lock_timeout TO 42; ROLLBACK",
     "SELECT set_config('a.b', 'c', true)",
     "SELECT pg_advisory_xact_lock(7)",
     "BEGIN; CREATE TEMP TABLE basket (n int) ON COMMIT DROP; COMMIT",
     "BEGIN; DECLARE held CURSOR FOR SELECT 6; FETCH ALL held; COMMIT",
     "SET application_name = 'follows its client'",
-    "SET search_path TO tenant_42; RESET search_path",
+    "SET lock_timeout TO 42; RESET lock_timeout",
     "NOTIFY news",
 ]
 
@@ -119,12 +120,12 @@ async def test_what_looks_alike_is_no_leak(scene: Scene, text: str) -> None:
 
 
 async def test_show_leaks_names_both_clients_and_their_statements(scene: Scene) -> None:
-    await scene.run("SET search_path TO tenant_42 /*route='%2Forders',controller='orders'*/")
+    await scene.run("SET lock_timeout TO 42 /*route='%2Forders',controller='orders'*/")
     await scene.victim.query("SELECT 1 /*route='%2Fstock'*/")
 
     [row] = await show(scene.pooler, "LEAKS")
     assert (row["application_name"], row["tags"]) == ("api", "route=/orders controller=orders")
-    assert row["statement"].startswith("SET search_path TO tenant_42 ")
+    assert row["statement"].startswith("SET lock_timeout TO 42 ")
     assert (row["victim_application_name"], row["victim_tags"]) == ("web", "route=/stock")
     [totals] = await show(scene.pooler, "LEAK_TOTALS")
     assert (totals["leaks"], totals["victims"], totals["dropped"]) == ("1", "1", "0")
@@ -154,17 +155,17 @@ async def test_what_is_refused_does_not_harm_the_transaction(
 ) -> None:
     scene = await make_scene(make_pooler, connect, "error")
     refused = (
-        "E ERROR 0A000 PL001: search_path = a refused: it would stay on a server connection that"
+        "E ERROR 0A000 PL001: lock_timeout = 42 refused: it would stay on a server connection that"
         " is shared"
     )
 
     await scene.run("BEGIN")
-    assert await scene.run("SET search_path TO a") == [refused, "Z T"]
-    await scene.culprit.send(Parse("SET search_path TO a"), Bind(), Execute(), Sync())
+    assert await scene.run("SET lock_timeout TO 42") == [refused, "Z T"]
+    await scene.culprit.send(Parse("SET lock_timeout TO 42"), Bind(), Execute(), Sync())
     assert await scene.culprit.until_ready() == [refused, "Z T"]
     assert await scene.run("SELECT 1") == ["C SELECT 1", "Z T"]
     assert await scene.run("COMMIT") == ["C COMMIT", "Z I"]
-    assert await scene.victim.value("SHOW search_path") == '"$user", public'
+    assert await scene.victim.value("SHOW lock_timeout") == "0"
 
 
 async def test_in_a_pipeline_it_is_refused_in_its_place(
@@ -262,7 +263,7 @@ async def server_pids(pooler: Pooler) -> list[str]:
 
 
 HIDDEN = [
-    ("PERFORM set_config(''search_path'', ''rome'', false)", "PL001|search_path|rome"),
+    ("PERFORM set_config(''lock_timeout'', ''42'', false)", "PL001|lock_timeout|42"),
     ("PERFORM pg_advisory_lock(7)", "PL004|7|"),
     ("CREATE TEMP TABLE basket (n int)", "PL006|basket|"),
     ("EXECUTE ''LISTEN news''", "PL011|news|"),

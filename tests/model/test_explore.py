@@ -10,7 +10,7 @@ import os
 import pytest
 
 from pgpool_lite.config import PoolMode
-from pgpool_lite.proxy.dispatcher import Dispatcher
+from pgpool_lite.proxy.client_connection import ClientConnection
 from tests.model.explore import Broken, explore
 from tests.model.small import Setting, Small
 
@@ -61,8 +61,8 @@ def test_promises_1_2_5_and_6_hold_in_every_state_and_all_ends_well(
 def test_a_client_that_is_linked_and_never_told_is_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The explorer itself: with a dispatcher that does nothing, it names the way to who waits."""
-    monkeypatch.setattr(Dispatcher, "follow_up", lambda *_: None)
+    """The explorer itself: with clients that do nothing, it names the way to who waits."""
+    monkeypatch.setattr(ClientConnection, "go_on", lambda *_: None)
 
     with pytest.raises(Broken, match=r"never served.*\('asks', 0\)"):
         explore(Setting("broken", {}), 3)
