@@ -28,6 +28,7 @@ MODULES = (
     "pgpool_lite/wire/codes.py",
     "pgpool_lite/wire/framing.py",
     "pgpool_lite/wire/frontend.py",
+    "pgpool_lite/wire/randomness.py",
     "pgpool_lite/wire/scram.py",
     "pgpool_lite/wire/scram_messages.py",
     "pgpool_lite/session/client.py",

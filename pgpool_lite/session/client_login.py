@@ -17,7 +17,6 @@ PostgreSQL documentation, "Message Flow: Start-up", "SSL Session Encryption", "S
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
@@ -35,6 +34,7 @@ from pgpool_lite.wire.frontend import (
     startup_code,
     startup_size,
 )
+from pgpool_lite.wire.randomness import draw, draw_nonce
 from pgpool_lite.wire.scram import ScramSecret, ScramServer
 
 #: A password may have 65,535 characters in PgBouncer; nothing in a login is longer.
@@ -171,13 +171,13 @@ class ClientLogin:
         elif challenge.method is Method.CLEARTEXT:
             self.answer += backend.AUTHENTICATION_CLEARTEXT
         elif challenge.method is Method.MD5:
-            self._salt = secrets.token_bytes(4)
+            self._salt = draw(4)
             self.answer += backend.authentication_md5(self._salt)
         else:
             assert challenge.scram_secret is not None
             binding = self._channel_binding
             self._scram = ScramServer(
-                challenge.scram_secret, secrets.token_urlsafe, channel_binding=binding or None
+                challenge.scram_secret, draw_nonce, channel_binding=binding or None
             )
             self.answer += _SCRAM_PLUS_OFFER if binding else _SCRAM_OFFER
 

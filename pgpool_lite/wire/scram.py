@@ -36,6 +36,10 @@ from pgpool_lite.errors import (
 from pgpool_lite.wire.channel_binding import CHANNEL_BINDING_TYPE, UNBOUND, ClientBinding
 from pgpool_lite.wire.saslprep import normalize_password
 from pgpool_lite.wire.scram_messages import (
+    CLIENT_FINAL,
+    CLIENT_FIRST,
+    SERVER_FINAL,
+    SERVER_FIRST,
     Turns,
     check_nonce,
     decode_base64,
@@ -66,6 +70,26 @@ NonceMaker = Callable[[], str]
 """Makes one unpredictable printable word without a comma; `secrets.token_urlsafe` is one."""
 
 
+class Signer:
+    """Makes HMAC-SHA-256 by RFC 2104 with a key that signs many times, of 64 bytes at most.
+
+    Both hashes are kept at where the key has been fed: 1.5 us for a message, of `_hmac`'s 3.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        """Feed the key."""
+        padded = key.ljust(_BLOCK_SIZE, b"\0")
+        self._inner = hashlib.sha256(padded.translate(_INNER_PAD))
+        self._outer = hashlib.sha256(padded.translate(_OUTER_PAD))
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the message's HMAC."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
 @dataclass(frozen=True, slots=True)
 class ScramKeys:
     """The two keys that log in without a password, while the server's secret stays the same."""
@@ -82,6 +106,14 @@ class ScramSecret:
     salt: bytes = field(repr=False)
     stored_key: bytes = field(repr=False)
     server_key: bytes = field(repr=False)
+    #: The two keys, ready to sign: at each login both do.
+    stored_signer: Signer = field(init=False, repr=False, compare=False)
+    server_signer: Signer = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what every login needs."""
+        object.__setattr__(self, "stored_signer", Signer(self.stored_key))
+        object.__setattr__(self, "server_signer", Signer(self.server_key))
 
     @classmethod
     def parse(cls, text: str) -> ScramSecret:
@@ -195,7 +227,7 @@ class ScramServer:
         """
         self._turns.take("client-first")
         bare = self._read_gs2_header(client_first)
-        _, client_nonce, *_ = read_values(bare, "nr.*", "client-first", ClientProtocolError)
+        _, client_nonce = read_values(bare, CLIENT_FIRST, "client-first", ClientProtocolError)
         check_nonce(client_nonce, ClientProtocolError)
         self._nonce = client_nonce + self._make_nonce().encode()
         salt = encode_base64(self._secret.salt)
@@ -210,8 +242,8 @@ class ScramServer:
         Raises LoginRejected when the client does not know the password.
         """
         self._turns.take("client-final")
-        binding, nonce, *_, proof_text = read_values(
-            client_final, "cr[^p]*p", "client-final", ClientProtocolError
+        binding, nonce, proof_text = read_values(
+            client_final, CLIENT_FINAL, "client-final", ClientProtocolError
         )
         if binding != encode_base64(self._binding_input):
             raise ClientProtocolError("SCRAM channel binding check failed")
@@ -222,12 +254,12 @@ class ScramServer:
             raise ClientProtocolError(f"a SCRAM proof must have {_KEY_LENGTH} bytes")
         without_proof = client_final[: -len(b",p=" + proof_text)]
         auth_message = b"%b,%b" % (self._first_messages, without_proof)
-        client_key = _xor(proof, _hmac(self._secret.stored_key, auth_message))
+        client_key = _xor(proof, self._secret.stored_signer.sign(auth_message))
         if not hmac.compare_digest(_sha256(client_key), self._secret.stored_key):
             raise LoginRejected("SASL authentication failed")
         self.client_key = client_key
         self._turns.pass_on()
-        return b"v=" + encode_base64(_hmac(self._secret.server_key, auth_message))
+        return b"v=" + encode_base64(self._secret.server_signer.sign(auth_message))
 
     def _read_gs2_header(self, client_first: bytes) -> bytes:
         """Check the GS2 header, keep what client-final must repeat of it, give what comes after."""
@@ -292,7 +324,7 @@ class ScramClient:
         """
         self._turns.take("server-first")
         nonce, salt_text, iterations_text = read_values(
-            server_first, "rsi", "server-first", ServerProtocolError
+            server_first, SERVER_FIRST, "server-first", ServerProtocolError
         )
         check_nonce(nonce, ServerProtocolError)
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
@@ -315,7 +347,7 @@ class ScramClient:
         Raises ServerLoginFailed when it does not, or when it says that it refuses us.
         """
         self._turns.take("server-final")
-        (value,) = read_values(server_final, "v|e", "server-final", ServerProtocolError)
+        (value,) = read_values(server_final, SERVER_FINAL, "server-final", ServerProtocolError)
         if server_final.startswith(b"e"):
             reason = value.decode(errors="replace")
             raise ServerLoginFailed(f"server refused the SCRAM login: {reason}")

@@ -26,6 +26,26 @@ _PRINTABLE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")
 Blame = Callable[[str], PgPoolLiteError]
 
 
+class Shape:
+    """Which attributes a message has, and in which order."""
+
+    def __init__(self, whole: bytes) -> None:
+        """Take a pattern for the whole of it, whose groups are values.
+
+        In it `@` stands for a value, and `*` for any further attributes, but for a proof and for
+        those that whoever does not know them must refuse.
+        """
+        value = rb"[^,\x00-\x1f\x7f]*"
+        further = rb"(?:,[A-Za-ln-oq-z]=" + value + rb")*"
+        self.whole = re.compile(whole.replace(b"*", further).replace(b"@", b"=(" + value + b")"))
+
+
+CLIENT_FIRST: Final = Shape(b"n@,r@*")
+CLIENT_FINAL: Final = Shape(b"c@,r@*,p@")
+SERVER_FIRST: Final = Shape(b"r@,s@,i@")
+SERVER_FINAL: Final = Shape(b"[ve]@")
+
+
 class Turns:
     """Which message of an exchange comes next; owned by one half, and lives as long."""
 
@@ -50,25 +70,33 @@ class Turns:
         self._left = self._then
 
 
-def read_values(message: bytes, names: str, title: str, blame: Blame) -> list[bytes]:
-    """Split a message at its commas into attributes whose letters, in order, match `names`."""
+def read_values(message: bytes, shape: Shape, title: str, blame: Blame) -> tuple[bytes, ...]:
+    """Return the values of a message that has the shape, but for those of further attributes.
+
+    One pattern tells, a third of what looking at each attribute takes.
+    """
     if len(message) > MAX_MESSAGE_LENGTH:
         raise blame(f"SCRAM {title} has {len(message)} bytes, at most {MAX_MESSAGE_LENGTH} allowed")
+    found = shape.whole.fullmatch(message)
+    if found is None:
+        raise blame(_find_fault(message, title))
+    return found.groups()
+
+
+def _find_fault(message: bytes, title: str) -> str:
+    """Return what is wrong with a message that has not the shape it must have."""
     if _CONTROL_CHARACTER.search(message):
-        raise blame(f"malformed SCRAM {title} (control character)")
-    attributes = message.split(b",")
+        return f"malformed SCRAM {title} (control character)"
     letters = ""
-    for text in attributes:
+    for text in message.split(b","):
         letter = chr(text[0]) if len(text) > 1 and text[1] == _EQUALS else ""
         if not (letter.isascii() and letter.isalpha()):
-            raise blame(f"malformed SCRAM {title} (expected letter=value, separated by commas)")
+            return f"malformed SCRAM {title} (expected letter=value, separated by commas)"
         letters += letter
     if "m" in letters:
         # RFC 5802 section 5.1: "m" marks extensions that whoever does not know them must refuse.
-        raise blame(f"SCRAM {title} requires an extension that is not supported")
-    if not re.fullmatch(names, letters):
-        raise blame(f"malformed SCRAM {title} (unexpected or missing attributes: {letters})")
-    return [text[2:] for text in attributes]
+        return f"SCRAM {title} requires an extension that is not supported"
+    return f"malformed SCRAM {title} (unexpected or missing attributes: {letters})"
 
 
 def check_nonce(nonce: bytes, blame: Blame) -> None:
