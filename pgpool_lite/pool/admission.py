@@ -251,11 +251,15 @@ class Doorkeeper:
         secret = admission.challenge.scram_secret
         if not client_key or secret is None:
             return
-        keys = ScramKeys(client_key, secret.server_key)
-        if known.keys_of(database, admission.user) == keys:
+        kept = known.keys_of(database, admission.user)
+        if kept is not None and (client_key, secret.server_key) == (
+            kept.client_key,
+            kept.server_key,
+        ):
             return  # they go when the stored secret does
         stored = known.of(database, admission.user) or ""
         if classify_secret(stored) is SecretKind.SCRAM_SHA_256:
+            keys = ScramKeys(client_key, secret.server_key)
             known.remember_keys(database, admission.user, keys)
 
     def let_in(self, admission: Admission, now: float) -> Database:

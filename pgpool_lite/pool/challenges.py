@@ -15,7 +15,7 @@ from pgpool_lite.session.client_login import Challenge, Method
 from pgpool_lite.wire.passwords import SecretKind, classify_secret, hash_md5
 from pgpool_lite.wire.scram import ScramSecret, derive_salt
 
-#: More users than anybody has; it bounds what is kept of them, a third of a kilobyte each.
+#: More users than anybody has; it bounds what is kept of them, a kilobyte and a half each.
 MAX_KEPT: Final = 10_000
 #: What is asked of anybody who needs no proof; the name of the user is looked at in a proof only.
 TRUST: Final = Challenge(Method.TRUST, "")

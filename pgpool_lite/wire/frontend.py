@@ -86,7 +86,7 @@ def startup_size(head: bytes) -> int:
 
 def startup_code(packet: bytes) -> int:
     """Return what a start-up packet asks for: a request code of `codes`, or a version."""
-    return int(_STARTUP_HEAD.unpack_from(packet)[1])
+    return packet[4] << 24 | packet[5] << 16 | packet[6] << 8 | packet[7]
 
 
 def decode_startup(packet: bytes) -> StartupMessage:

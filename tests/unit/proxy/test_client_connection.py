@@ -363,6 +363,36 @@ def test_a_client_that_says_goodbye_leaves_its_idle_server_behind() -> None:
     assert state_of(server) == "IDLE"
 
 
+@pytest.mark.parametrize("first", [b"", SELECT])
+def test_a_client_that_named_no_statement_leaves_without_a_rewriter(first: bytes) -> None:
+    world = World()
+    client, server = world.add_client(rewrites=True), world.add_server()
+    client.session.rewriter = None
+    if first:
+        client.data_received(first)
+        server.data_received(DONE)
+
+    client.data_received(Terminate())
+
+    assert transport_of(client).is_closing()
+    assert client.session.rewriter is None
+    assert (state_of(server), transport_of(server).written) == ("IDLE", first)
+
+
+@pytest.mark.parametrize("size", range(1, len(Terminate())))
+def test_it_leaves_by_a_goodbye_in_two_reads_as_well(size: int) -> None:
+    world = World()
+    client, server = world.add_client(rewrites=True), world.add_server()
+    client.session.rewriter = None
+
+    client.data_received(Terminate()[:size])
+    assert not transport_of(client).is_closing()
+    client.data_received(Terminate()[size:])
+
+    assert transport_of(client).is_closing()
+    assert (state_of(server), transport_of(server).written) == ("IDLE", b"")
+
+
 @pytest.mark.parametrize("goodbye", [SELECT + Terminate(), Terminate()])
 def test_promise_5_a_client_that_leaves_in_the_middle_takes_its_server_along(
     goodbye: bytes,
