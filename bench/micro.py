@@ -162,10 +162,14 @@ def measure_case(case: Case, client_count: int, queries: int) -> float:
     return _best(play, list(islice(cycle(asks), queries)))
 
 
-def measure_hand_over(client_count: int, queries: int) -> float:
+def measure_hand_over(case: Case, client_count: int, queries: int) -> float:
     """Return what it costs to serve the client that waited longest, when all the others wait."""
     scene = make_scene(client_count)
-    answer, case = scene.server.data_received, CASES[0]
+    answer = scene.server.data_received
+    if case.preparation is not None:
+        for client in scene.clients:
+            client.data_received(case.preparation[0])
+            answer(case.preparation[1])
     for client in scene.clients:
         client.data_received(case.question)
 
@@ -220,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"us of Python, by number of clients{'':6}", *(f"{count:>8,}" for count in CLIENTS))
     rows: dict[str, Callable[[int, int], float]] = {
         **{f"{case.name} query": partial(measure_case, case) for case in CASES},
-        "simple query, all wait": measure_hand_over,
+        **{f"{case.name} query, all wait": partial(measure_hand_over, case) for case in CASES},
         "link and release": measure_link,
     }
     for name, measure in rows.items():

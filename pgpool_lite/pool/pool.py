@@ -38,7 +38,6 @@ _TESTED: Final = ServerState.TESTED
 _BEING_CANCELED: Final = ServerState.BEING_CANCELED
 _CLOSED: Final = ServerState.CLOSED
 _CLIENT_ACTIVE: Final = ClientState.ACTIVE
-_CLIENT_WAITING: Final = ClientState.WAITING
 _USED: Final = ServerState.USED
 _SESSION: Final = PoolMode.SESSION
 _OFF: Final = SessionLeaks.OFF
@@ -100,7 +99,7 @@ class Pool(Roster):
     def set_rules(self, rules: PoolRules) -> None:
         """Follow new rules from now on, after a RELOAD."""
         if rules.statements != self.rules.statements:
-            self.lagging = [*self.clients[_CLIENT_ACTIVE], *self._waiting]
+            self.lagging = [*self._served, *self._waiting]
         if (rules.session_leaks is _OFF) is not (self.rules.session_leaks is _OFF):
             self.retire(CLOSE_NEEDED)  # those that log in from now on are watched, or not
         self.rules = rules
@@ -119,6 +118,15 @@ class Pool(Roster):
             and not (rules.checks_every_use or rules.verifies_leaks)
             and not self.is_squeezed
             and not any(each.starving for each in self.headcounts)
+        )
+
+    def has_its_due(self) -> bool:
+        """Recognise the usual busy pool at a glance: full, without a reserve, nobody arriving."""
+        return (
+            0 < self.rules.pool_size <= self.server_count
+            and not self.rules.reserve_size
+            and not self.clients[ClientState.LOGIN]
+            and not self.is_squeezed
         )
 
     def squeeze(self, is_squeezed: bool) -> None:
@@ -162,7 +170,7 @@ class Pool(Roster):
         """
         idle = self._idle
         if not idle or self.database.is_paused:
-            self._move_client(client, _CLIENT_WAITING)
+            self._queue(client)
             client.waiting_since = now
             return None
         server = idle.pop(0) if self.rules.round_robin else idle.pop()
@@ -239,8 +247,7 @@ class Pool(Roster):
         if not self._waiting:
             self._move(server, _IDLE)
             return None
-        client = next(iter(self._waiting))
-        self._move_client(client, _CLIENT_ACTIVE)
+        client = self._next_in_queue()
         client.waiting_since, waited_s = 0.0, now - client.waiting_since
         if server.state is not _ACTIVE:
             self._move(server, _ACTIVE)
@@ -342,10 +349,6 @@ class Pool(Roster):
         if not self._waiting:
             return None
         return self._hand_over(server, now)
-
-    def idle_server(self) -> ServerSession | None:
-        """Return the server that `link` would give next, if any."""
-        return self._idle[-1] if self._idle else None
 
     def retire(
         self, reason: str, concerns: Callable[[ServerSession], bool] = lambda server: True

@@ -30,6 +30,8 @@ ClientList = dict[ClientSession, None]
 _OPENING: Final = ServerState.LOGIN
 _IDLE: Final = ServerState.IDLE
 _ACTIVE: Final = ServerState.ACTIVE
+_CLIENT_ACTIVE: Final = ClientState.ACTIVE
+_CLIENT_WAITING: Final = ClientState.WAITING
 _AT_WORK: Final = frozenset({_IDLE, _ACTIVE})
 
 
@@ -66,9 +68,10 @@ class Roster:
         #: has to wait, so it is kept beside the lists.
         self.server_count = 0
         self._waiting: OrderedDict[ClientSession, None] = OrderedDict()
+        self._served: ClientList = {}
         self.clients: dict[ClientState, ClientList] = {
             ClientState.LOGIN: {},
-            ClientState.ACTIVE: {},
+            ClientState.ACTIVE: self._served,
             ClientState.WAITING: self._waiting,
         }
         self.cancel_requests: dict[ClientState, OrderedDict[CancelRequest, None]] = {
@@ -114,6 +117,10 @@ class Roster:
     def is_waited_for(self) -> bool:
         """Some client waits for a server, or for the welcome of the first."""
         return bool(self._waiting or self.clients[ClientState.LOGIN])
+
+    def idle_server(self) -> ServerSession | None:
+        """Return the server that `link` would give next, if any."""
+        return self._idle[-1] if self._idle else None
 
     def oldest_waiting(self) -> ClientSession | None:
         """Return the client that has waited longest for a server, if any waits."""
@@ -183,6 +190,23 @@ class Roster:
         for each in self.headcounts:
             each.server_count -= 1
         self._census.forget_if_empty(self.user)
+
+    # In a busy pool every query waits, so these two moves are made by hand.
+
+    def _queue(self, client: ClientSession) -> None:
+        """Move a client from ACTIVE to the end of those who wait."""
+        if client.state is not _CLIENT_ACTIVE:
+            raise AssertionError(f"a client cannot go from {client.state.name} to WAITING")
+        del self._served[client]
+        client.state = _CLIENT_WAITING
+        self._waiting[client] = None
+
+    def _next_in_queue(self) -> ClientSession:
+        """Move the client that has waited longest back to ACTIVE, and return it."""
+        client, _ = self._waiting.popitem(last=False)
+        client.state = _CLIENT_ACTIVE
+        self._served[client] = None
+        return client
 
     def _move_client(self, client: ClientSession, state: ClientState) -> None:
         old = client.state

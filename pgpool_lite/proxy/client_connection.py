@@ -36,6 +36,7 @@ class ClientConnection(asyncio.Protocol):
         "_counters",
         "_dispatcher",
         "_held",
+        "_is_paused",
         "_is_plain",
         "_is_unbegun",
         "_raw",
@@ -62,6 +63,7 @@ class ClientConnection(asyncio.Protocol):
         self._held = b""
         #: Reads that came meanwhile and that only the rewriter may look at, with a server at hand.
         self._raw = b""
+        self._is_paused = False  # its reading; to ask the transport would cost two calls per wait
         #: Linked, but nothing has been sent to the server yet: its parameters are still another's.
         self._is_unbegun = False
         #: A pairing begins with nothing but the client's bytes, if the parameters agree.
@@ -221,9 +223,8 @@ class ClientConnection(asyncio.Protocol):
             if rewriter is not None and rules.statements is not None:
                 rewriter.follow(rules.statements)
             return True
-        if session.server is not None or session.tail or session.body_left:
-            return False
-        if self._held or self._raw:
+        held = session.tail or self._held or self._raw
+        if held or session.server is not None or session.body_left:
             return False
         if rewriter is not None:
             rewriter.book.clear()
@@ -260,7 +261,7 @@ class ClientConnection(asyncio.Protocol):
             server.statements.unnamed = None  # whoever's it was, it may be replaced unseen
         if self.session.is_congested:
             server.connection.pause_reading()
-        if session.parameters != server.parameters:
+        if session.parameters is not server.parameters and session.parameters != server.parameters:
             data = self._prepare(server, data)
         server.relay(data)
 
@@ -298,25 +299,27 @@ class ClientConnection(asyncio.Protocol):
 
     def go_on(self, server: ServerSession) -> None:
         """Send what the client asked for while it waited: it is linked to `server` now."""
-        data, self._held = self._held, b""
-        raw, self._raw = self._raw, b""
-        self.session.raw_waits = False
-        self.resume_reading()
-        if not raw:
-            self._begin(server, data)
-        else:
+        data, raw = self._take_held()
+        if raw:
             self._rewrite_held(server, data, raw, is_new=True)
+        else:
+            self._begin(server, data)
 
     def send_held(self, server: ServerSession) -> None:
         """Send what was held back until `server` had accepted the client's parameters."""
-        data, self._held = self._held, b""
-        raw, self._raw = self._raw, b""
-        self.session.raw_waits = False
-        self.resume_reading()
+        data, raw = self._take_held()
         if raw:
             self._rewrite_held(server, data, raw, is_new=False)
         elif data:
             server.relay(data)
+
+    def _take_held(self) -> tuple[bytes, bytes]:
+        """Return what is held, looked at and not yet looked at; it is held no longer."""
+        data, raw = self._held, self._raw
+        self._held = self._raw = b""
+        self.session.raw_waits = False
+        self.resume_reading()
+        return data, raw
 
     def _rewrite_held(
         self, server: ServerSession, data: bytes, raw: bytes, *, is_new: bool
@@ -351,17 +354,19 @@ class ClientConnection(asyncio.Protocol):
     def pause_reading(self) -> None:
         """Take nothing more from the client."""
         if not self.transport.is_closing():
+            self._is_paused = True
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Go on taking from the client, if nothing stands in the way any more."""
+        if not self._is_paused or self.session.is_congested:
+            return
         server = self.session.server
-        is_stopped = (
-            self.session.is_congested
-            or len(self._held) + len(self._raw) > HELD_LIMIT
-            or (server is not None and server.is_congested)
+        is_stopped = len(self._held) + len(self._raw) > HELD_LIMIT or (
+            server is not None and server.is_congested
         )
-        if not (is_stopped or self.transport.is_closing() or self.transport.is_reading()):
+        if not (is_stopped or self.transport.is_closing()):
+            self._is_paused = False
             self.transport.resume_reading()
 
     @property

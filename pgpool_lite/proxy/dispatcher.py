@@ -128,7 +128,8 @@ class Dispatcher:
         else:
             if pool.servers[ServerState.USED]:
                 self._check_stale(pool)
-            if pool.starves_in is None:  # else it is asked again when there is room
+            # A pool that starves is asked again when there is room.
+            if pool.starves_in is None and not pool.has_its_due():
                 self.replenish(pool)
 
     def try_again(self, pool: Pool) -> None:
