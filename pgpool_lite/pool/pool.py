@@ -125,7 +125,7 @@ class Pool(Roster):
         return (
             0 < self.rules.pool_size <= self.server_count
             and not self.rules.reserve_size
-            and not self.clients[ClientState.LOGIN]
+            and not self._arriving
             and not self.is_squeezed
         )
 

@@ -69,8 +69,9 @@ class Roster:
         self.server_count = 0
         self._waiting: OrderedDict[ClientSession, None] = OrderedDict()
         self._served: ClientList = {}
+        self._arriving: ClientList = {}
         self.clients: dict[ClientState, ClientList] = {
-            ClientState.LOGIN: {},
+            ClientState.LOGIN: self._arriving,
             ClientState.ACTIVE: self._served,
             ClientState.WAITING: self._waiting,
         }
@@ -116,7 +117,7 @@ class Roster:
     @property
     def is_waited_for(self) -> bool:
         """Some client waits for a server, or for the welcome of the first."""
-        return bool(self._waiting or self.clients[ClientState.LOGIN])
+        return bool(self._waiting or self._arriving)
 
     def idle_server(self) -> ServerSession | None:
         """Return the server that `link` would give next, if any."""
