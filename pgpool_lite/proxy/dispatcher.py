@@ -46,7 +46,7 @@ from pgpool_lite.wire.frontend import TERMINATE
 if TYPE_CHECKING:
     from pgpool_lite.proxy.secret_lookup import SecretLookup
 
-# As globals of this module: a lookup in the Enum's class costs some 400 instructions (callgrind).
+# As globals of this module: looked up in their Enum, two states cost a wait 1,800 instructions.
 _IDLE: Final = ServerState.IDLE
 _USED: Final = ServerState.USED
 
