@@ -18,6 +18,9 @@ from pgpool_lite.errors import ConfigError
 #: Options that are the whole command line's, and need no command.
 _GLOBAL = ("-h", "--help", "-V", "--version")
 
+#: Where clients connect to a pooler that has no file, unless it is told.
+_LISTEN_WITH_TO = ("127.0.0.1", 6543)
+
 
 def complete(words: Sequence[str], commands: Collection[str]) -> list[str]:
     """Return the words with `serve` in front, if they are a command line for `pgbouncer`.
@@ -84,7 +87,10 @@ def _add_pgbouncers_options(serve: argparse.ArgumentParser) -> None:
 
 
 def keywords(options: argparse.Namespace) -> dict[str, object]:
-    """Return the settings that the arguments name; raises ConfigError."""
+    """Return the settings that the arguments name; raises ConfigError.
+
+    --to brings an address of its own, which gives way to --set; --listen does not.
+    """
     if (options.file is None) == (options.to is None):
         raise ConfigError("name a configuration file, or a server with --to (and not both)")
     chosen: dict[str, object] = dict(_key_and_value(item) for item in options.set)
@@ -98,9 +104,11 @@ def keywords(options: argparse.Namespace) -> dict[str, object]:
         chosen["verbose"] = options.verbose
     if options.user is not None:
         chosen["user"] = options.user
-    listen = options.listen or ("127.0.0.1:6543" if options.to else None)
-    if listen is not None:
-        chosen["listen_addr"], chosen["listen_port"] = _host_and_port(listen)
+    if options.listen is not None:
+        chosen["listen_addr"], chosen["listen_port"] = _host_and_port(options.listen)
+    elif options.to is not None:
+        host, port = _LISTEN_WITH_TO
+        chosen = {"listen_addr": host, "listen_port": port, **chosen}
     return chosen
 
 

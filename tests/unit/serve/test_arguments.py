@@ -67,6 +67,25 @@ def test_options_become_settings() -> None:
     assert (settings.user, settings.verbose, settings.peer_id) == ("nobody", 2, 3)
 
 
+@pytest.mark.parametrize(
+    ("words", "address"),
+    [
+        ([], (("127.0.0.1",), 6543)),
+        (["--set", "listen_port=7000"], (("127.0.0.1",), 7000)),
+        (["--set", "listen_addr=*"], (("*",), 6543)),
+        (["--set", "listen_port=7000", "--listen", "::1:8000"], (("::1",), 8000)),
+    ],
+)
+def test_the_address_that_comes_with_to_gives_way_to_an_explicit_one(
+    words: list[str], address: tuple[tuple[str, ...], int]
+) -> None:
+    options = parse("--to", "postgresql://h/app", *words)
+
+    settings = configuration(options, keywords(options)).settings
+
+    assert (settings.listen_addr, settings.listen_port) == address
+
+
 def test_without_options_the_file_decides(tmp_path: Path) -> None:
     ini = tmp_path / "pgbouncer.ini"
     ini.write_text("[pgbouncer]\nverbose = 1\nuser = somebody\n")
