@@ -89,7 +89,7 @@ class ConsoleConnection(asyncio.Protocol):
             self.client,
             Counters() if self.is_internal else runtime.registry.console.stats.now,
             self._make_request,
-            self._note_refusal,
+            self._note_refused_command,
             prepare if chorus is None or self.is_internal else chorus.prepare,
         )
         runtime.consoles.add(self)
@@ -206,6 +206,11 @@ class ConsoleConnection(asyncio.Protocol):
         self._transport.close()
 
     # --- the log ---
+
+    def _note_refused_command(self, error: CommandError) -> None:
+        # PgBouncer's admin_error logs it by itself, whatever log_pooler_errors says.
+        LOGGER.error("%s", error.message)
+        self._note_refusal(error)
 
     def _note_refusal(self, error: CommandError | ClientError) -> None:
         if self._runtime.settings.log_pooler_errors:

@@ -253,6 +253,7 @@ def test_refusals_and_the_end_are_logged(
 
     assert caplog.messages == [
         "PAUSE 'nosuch' command issued",
+        "no such database: nosuch",
         f"{name} pooler error: no such database: nosuch",
         f"{name} closing because: client close request (age=7s)",
     ]
