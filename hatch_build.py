@@ -36,6 +36,7 @@ MODULES = (
     "pgpool_lite/session/copying.py",
     "pgpool_lite/session/entries.py",
     "pgpool_lite/session/evidence.py",
+    "pgpool_lite/session/following.py",
     "pgpool_lite/session/interest.py",
     "pgpool_lite/session/meaning.py",
     "pgpool_lite/session/outstanding.py",

@@ -127,6 +127,13 @@ class Settings:
     dns_zone_check_period: float = setting(
         0.0, SECONDS, doc="Seconds between checks of DNS zone serials; 0 never."
     )
+    follow_unreported_parameters: bool = setting(
+        False,
+        FLAG,
+        changeable=False,
+        doc="Whether session parameters that PostgreSQL does not report follow their client too: at"
+        " login, and by SET where session_leaks is on; not one of PgBouncer's settings.",
+    )
     health_listen: str = setting(
         "",
         ADDRESS,

@@ -90,7 +90,7 @@ def _leaks(view: View) -> Iterator[LeakStatus]:
 def _pins(view: View) -> Iterator[PinStatus]:
     for pool, server, ledger in _servers(view):
         client = server.client
-        if client is None or not is_pinned(server, pool.rules):
+        if client is None or not (ledger.stands and is_pinned(server, pool.rules)):
             continue
         first = next(iter(ledger.entries.values()), None)
         address, port = client.connection.address

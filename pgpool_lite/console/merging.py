@@ -31,6 +31,7 @@ KEYS: Final = {
     "leak_totals": ("database", "user"),
     "lists": ("list",),
     "mem": ("name",),
+    "mends": ("database", "user", "mend", "rule"),
     "pools": ("database", "user"),
     "prepared_statements": ("query", "type_oids"),
     "state": ("key",),

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Final
 
 from pgpool_lite.config import PeerSettings, config_rows
-from pgpool_lite.console import leaks, links, memory, show_stats, tables
+from pgpool_lite.console import leaks, links, memory, mends, show_stats, tables
 from pgpool_lite.console.fields import (
     Field,
     Table,
@@ -279,6 +279,7 @@ TABLES: Final[dict[str, Table]] = {
     "links": links.LINKS,
     "lists": table(pair_fields(("list", "items"), INT4), _lists),
     "mem": memory.MEM,
+    "mends": mends.MENDS,
     "pins": leaks.PINS,
     "peer_pools": table(_PEER_POOL_FIELDS, _peer_pools),
     "peers": Table(

@@ -8,13 +8,15 @@ far as the hot path can see, so that each of its releases is looked at with care
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.config import SessionLeaks
 from pgpool_lite.diagnose.journal import TEXT_LIMIT, Cleared, Leak
 from pgpool_lite.diagnose.leaks import effects_of
 from pgpool_lite.diagnose.rules import Harm, Kind, rule
+from pgpool_lite.pool import following
+from pgpool_lite.pool.mends import Mend, Mends
 from pgpool_lite.pool.rules import PoolRules
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.evidence import Effect
@@ -44,19 +46,31 @@ class LeakCounters:
     reset_time: float = 0.0
     #: Leaks that could not be noted, because there were too many.
     dropped_count: int = 0
+    #: What did not break.
+    mends: Mends = field(default_factory=Mends)
 
 
 def enter(
-    server: ServerSession, pool: Pool, watch: Watch, effects: list[Effect], now: float
+    server: ServerSession,
+    pool: Pool,
+    watch: Watch,
+    effects: list[Effect],
+    now: float,
+    *,
+    follows: bool = True,
 ) -> list[tuple[Leak, Effect]]:
     """Write what has happened on a server into its ledger.
 
-    Return what the client is to be told of, and the log: once per rule.
+    Return what the client is to be told of, and the log: once per rule. `follows`: settings may go
+    with their client.
     """
     counters = pool.leak_counters
     told: list[tuple[Leak, Effect]] = []
     ledger = server.ledger or Ledger()
+    was_clean, stood = server.ledger is None, ledger.stands
     finds_its_own = is_pinned(server, pool.rules)
+    if follows:
+        effects = following.sift(server, pool, watch, ledger, effects)
     for effect in effects:
         change = effect.change
         if isinstance(change, Cleared):
@@ -75,12 +89,19 @@ def enter(
     dropped, watch.evidence.dropped = watch.evidence.dropped, 0
     ledger.dropped += dropped
     counters.dropped_count += dropped
-    was_clean = server.ledger is None
     server.ledger = None if ledger.is_clean else ledger
-    counters.pin_count += was_clean and is_pinned(server, pool.rules)
+    if ledger.stands and not stood and pool.rules.session_leaks is SessionLeaks.PIN:
+        _count_pin(ledger, counters, now)
     if was_clean is not (server.ledger is None):
         pool.apply_rules(server)
     return told
+
+
+def _count_pin(ledger: Ledger, counters: LeakCounters, now: float) -> None:
+    """Count a client that keeps its server from now on, by the rule that it broke first."""
+    counters.pin_count += 1
+    first = next(iter(ledger.entries.values()), None)
+    counters.mends.note(Mend.PIN, first.leak.rule.id if first is not None else "", now)
 
 
 def notice_victim(
@@ -96,13 +117,16 @@ def notice_victim(
 
 def needs_care(server: ServerSession, rules: PoolRules) -> bool:
     """Say whether something stands on a server that its release has to do with."""
+    ledger = server.ledger
     does_something = rules.session_leaks in (SessionLeaks.PIN, SessionLeaks.RESET)
-    return server.ledger is not None and does_something
+    return ledger is not None and (does_something or ledger.is_following)
 
 
 def is_pinned(server: ServerSession, rules: PoolRules) -> bool:
-    """Say whether the client of a server is pinned to it."""
-    return server.ledger is not None and rules.session_leaks is SessionLeaks.PIN
+    """Say whether the client of a server is pinned to it, for good or until its SET is known."""
+    ledger = server.ledger
+    is_kept = rules.session_leaks is SessionLeaks.PIN
+    return ledger is not None and (is_kept or ledger.is_following)
 
 
 def set_errand(server: ServerSession, client: ClientSession | None, pool: Pool) -> None:
@@ -110,7 +134,7 @@ def set_errand(server: ServerSession, client: ClientSession | None, pool: Pool) 
     rules = pool.rules
     if needs_care(server, rules):
         server.retires_at = server.connected_at + rules.server_lifetime_s
-        if rules.session_leaks is SessionLeaks.PIN:
+        if is_pinned(server, rules):
             server.close_reason = server.close_reason or PINNED_CLIENT_LEFT
             return
     if rules.reset_query:
@@ -150,11 +174,14 @@ def has_more_to_do(server: ServerSession, pool: Pool, now: float) -> bool:
 
 def _note_reset_query(server: ServerSession, pool: Pool) -> None:
     """Note what a reset query, or a check, has taken off a server."""
-    if server.ledger is None or not pool.rules.reset_query:
+    if not pool.rules.reset_query:
         return
     for cleared in effects_of(pool.rules.reset_query.encode(), in_transaction=False)[1]:
-        server.ledger.clear(cleared)
-    if server.ledger.is_clean:
+        if cleared.kind is Kind.SETTING:
+            following.forget(server, cleared.name)
+        if server.ledger is not None:
+            server.ledger.clear(cleared)
+    if server.ledger is not None and server.ledger.is_clean:
         server.ledger = None
 
 
@@ -194,12 +221,15 @@ def verify(
 
     What the server cannot tell stays as it was noted: libraries, and settings of nobody's (`a.b`).
     """
-    usual = _names_set_by(pool.database.settings.connect_query or "")
+    usual = following.names_set_by(pool.database.settings.connect_query or "")
+    known = following.known_of(server)
     ledger = server.ledger or Ledger()
     found = {
         (_VISIBLE[kind].kind, name): Leak(_VISIBLE[kind], name, value, 0)
         for kind, name, value in rows
-        if name not in usual and not server.tracked.follows(server.parameters, name.lower())
+        if name not in usual
+        and name.lower() not in known
+        and not server.tracked.follows(server.parameters, name.lower())
     }
     ledger.entries = {
         key: entry
@@ -214,11 +244,6 @@ def verify(
     ledger.count()
     server.ledger = None if ledger.is_clean else ledger
     return new
-
-
-def _names_set_by(connect_query: str) -> set[str]:
-    leaks, _ = effects_of(connect_query.encode(), in_transaction=False)
-    return {leak.name for leak in leaks}
 
 
 # --- cleaning ---

@@ -20,6 +20,7 @@ from pgpool_lite.pool.pool import CLOSE_NEEDED, Pool
 from pgpool_lite.pool.rules import PoolRules, resolve
 from pgpool_lite.pool.secrets import Secrets
 from pgpool_lite.session.client import ClientSession
+from pgpool_lite.session.following import FollowedParameters
 from pgpool_lite.session.parameters import TrackedParameters
 from pgpool_lite.session.replication import Dedication
 from pgpool_lite.session.server import ServerSession
@@ -38,7 +39,9 @@ class Registry:
         """Know the databases of `config`; there are no pools yet."""
         self.config = config
         self.started_at = now
-        self.tracked = TrackedParameters(config.settings.track_extra_parameters)
+        follows = config.settings.follow_unreported_parameters
+        kind = FollowedParameters if follows else TrackedParameters
+        self.tracked = kind(config.settings.track_extra_parameters)
         self.databases: dict[str, Database] = {
             name: Database(settings, now) for name, settings in config.databases.items()
         }

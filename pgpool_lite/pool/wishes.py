@@ -1,7 +1,8 @@
 """What does a client want of its session? The parameters in its StartupMessage, and `options`.
 
 Called by `admission`, once per client. Only parameters that PostgreSQL reports can follow a client
-from server to server; others are refused by name, unless `ignore_startup_parameters` drops them.
+from server to server, without follow_unreported_parameters; others are refused by name, unless
+`ignore_startup_parameters` drops them.
 """
 
 from __future__ import annotations
@@ -45,12 +46,16 @@ def read_wishes(
             _read_options(value, wishes, tracked, ignored)
         elif tracked.is_tracked(name):
             wishes[name] = value
-        elif name not in ignored:
+        elif name in ignored:
+            continue
+        elif tracked.takes_unreported:
+            wishes[name] = value
+        else:
             raise LoginRejected(f"unsupported startup parameter: {name}", hint=_hint(name))
     if settings.application_name_add_host:
         name = wishes.get("application_name", "app")
         wishes["application_name"] = f"{name} - {address[0]}:{address[1]}"
-    return tracked.values_of(wishes), wishes.get("application_name", "")
+    return tracked.wishes_of(wishes), wishes.get("application_name", "")
 
 
 def _read_options(
@@ -63,7 +68,11 @@ def _read_options(
             raise LoginRejected(_BAD_OPTIONS)
         if tracked.is_tracked(name):
             wishes[name] = value
-        elif name not in ignored and "options" not in ignored:
+        elif name in ignored or "options" in ignored:
+            continue
+        elif tracked.takes_unreported:
+            wishes[name] = value
+        else:
             raise LoginRejected(
                 f"unsupported startup parameter in options: {name}", hint=_hint(name)
             )

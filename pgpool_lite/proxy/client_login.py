@@ -21,6 +21,7 @@ from pgpool_lite.errors import (
 )
 from pgpool_lite.pool.applicants import Admission, Question
 from pgpool_lite.pool.database import Database
+from pgpool_lite.pool.mends import Mend
 from pgpool_lite.pool.peering import mark
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.teaching import Scene, explain
@@ -303,6 +304,8 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
             return
         session.is_proven = welcome.is_proven
         session.parameters = welcome.parameters
+        if tracked.has_unreported(welcome.parameters):
+            pool.leak_counters.mends.note(Mend.STARTUP, "", self._runtime.clock())
         self._runtime.doorway.leave(self)
         registry.remember_key(pool, session)
         pool.admit(session)

@@ -93,7 +93,10 @@ class SecretLookup(Unlinked):
     def go_on(self, server: ServerSession) -> None:
         """Ask: there is a server."""
         self._is_asked = True
-        server.relay(self._query.question)
+        server.relay(server.adopt(self.session) + self._query.question)
+
+    def send_held(self, server: ServerSession) -> None:
+        """Do nothing: nothing is held back for the sake of parameters, which are all reset."""
 
     def _take(self, data: bytes) -> None:
         """Take a part of the answer, or the notice that we are queued, which nobody needs.

@@ -18,7 +18,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.config import SessionLeaks, Settings
-from pgpool_lite.pool import leaks
+from pgpool_lite.pool import following, leaks
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.guarded import (
@@ -128,15 +128,25 @@ class Lookout:
         self._enter(watch, client, server, watch.leftover())
         self._deliver(watch, client, server)
         watch.listen_on()
+        self.ask_settings(watch, client, server)
 
     def _enter(
-        self, watch: Watch, client: ClientSession, server: ServerSession, effects: list[Effect]
+        self,
+        watch: Watch,
+        client: ClientSession,
+        server: ServerSession,
+        effects: list[Effect],
+        *,
+        follows: bool = True,
     ) -> None:
-        """Note what a client has done to its server; tell it and the log, once per rule."""
+        """Note what a client has done to its server; tell it and the log, once per rule.
+
+        `follows`: what it has set goes with it, where that is wanted and can be done.
+        """
         if not effects:
             return
-        mode, now = self._pool.rules.session_leaks, self._dispatcher.clock()
-        for leak, effect in leaks.enter(server, self._pool, watch, effects, now):
+        pool, mode, now = self._pool, self._pool.rules.session_leaks, self._dispatcher.clock()
+        for leak, effect in leaks.enter(server, pool, watch, effects, now, follows=follows):
             watch.notices += leak_notice(leak, mode)
             log = self._dispatcher.log.client(client, self._pool)
             log.warning("session_leaks: %s %s, `%s`", leak.rule.id, what(leak), effect.statement)
@@ -154,6 +164,45 @@ class Lookout:
         if watch.notices and not server.is_mid_answer() and client.state is not ClientState.CLOSED:
             notices, watch.notices = watch.notices, b""
             client.relay(notices)
+
+    # --- around a read of a server that is asked what a SET has set ---
+
+    def ask_settings(self, watch: Watch, client: ClientSession, server: ServerSession) -> None:
+        """Ask a server what its client has set, as soon as it owes nothing."""
+        ledger = server.ledger
+        if ledger is None or not ledger.is_following or server.client is not client:
+            return
+        watch.is_listening = True
+        if ledger.unread and not ledger.asked and server.is_settled() and not client.raw_waits:
+            self._dispatcher.ask(server, following.question(ledger), "cannot ask for settings")
+
+    def hear_settings(self, client: ClientSession, server: ServerSession, data: bytes) -> bool:
+        """Take a read before the session does; say whether it ends the answer about settings."""
+        ledger = server.ledger
+        if ledger is None or not ledger.asked:
+            return False
+        self._answer += data
+        end = _own_end(self._answer)
+        if not end:
+            return False
+        answer, self._answer = self._answer[:end], b""
+        watch, now = client.watch, self._dispatcher.clock()
+        left = following.take_answer(server, self._pool, read_cells(answer), now)
+        if left and watch is not None:
+            self._enter(watch, client, server, left, follows=False)
+        return True
+
+    def settings_known(self, client: ClientSession, server: ServerSession) -> None:
+        """Let a client go on whose settings are known, once its session has taken the answer."""
+        following.keep_wishes(client)
+        ledger = server.ledger
+        if server.client is not client or ledger is None or ledger.is_following:
+            return
+        if ledger.is_clean:
+            server.ledger = None
+        self._pool.apply_rules(server)
+        if server.is_settled() and not client.raw_waits:
+            self._dispatcher.release(server, self._pool)
 
     # --- before a read of a server that answers to us ---
 
@@ -177,7 +226,12 @@ class Lookout:
 
 def read_rows(data: bytes) -> list[tuple[str, str, str]]:
     """Return the rows of an answer to `leaks.VERIFICATION`, as far as they are there whole."""
-    rows: list[tuple[str, str, str]] = []
+    return [(kind, name, value or "") for kind, name, value in read_cells(data)]
+
+
+def read_cells(data: bytes) -> list[tuple[str, str, str | None]]:
+    """Return rows of kind, name and value, which may be NULL, as far as they are there whole."""
+    rows: list[tuple[str, str, str | None]] = []
     pos = 0
     while len(data) - pos >= codes.HEADER_SIZE:
         after = message_end(data, pos)
@@ -185,10 +239,24 @@ def read_rows(data: bytes) -> list[tuple[str, str, str]]:
             break
         if data[pos] == codes.DATA_ROW:
             cells = backend.decode_data_row(data[pos + codes.HEADER_SIZE : after])
-            kind, name, value = ((cell or b"").decode("utf-8", "replace") for cell in cells)
-            rows.append((kind, name, value))
+            kind, name = ((cell or b"").decode("utf-8", "replace") for cell in cells[:2])
+            value = cells[2]
+            rows.append((kind, name, None if value is None else value.decode("utf-8", "replace")))
         pos = after
     return rows
+
+
+def _own_end(data: bytes) -> int:
+    """Return where the first ReadyForQuery ends, 0 while it has not come."""
+    pos = 0
+    while len(data) - pos >= codes.HEADER_SIZE:
+        after = message_end(data, pos)
+        if not pos < after <= len(data):
+            return 0
+        if data[pos] == codes.READY_FOR_QUERY:
+            return after
+        pos = after
+    return 0
 
 
 def _name(server: ServerSession) -> str:
@@ -255,8 +323,11 @@ class WatchedServerConnection(GuardedServerConnection):
                 self._lookout.asked(self.session, data)
             GuardedServerConnection.data_received(self, data)
             return
+        is_known = self._lookout.hear_settings(client, self.session, data)
         self._lookout.ahead(watch, client, self.session, data)
         GuardedServerConnection.data_received(self, data)
+        if is_known:
+            self._lookout.settings_known(client, self.session)
         self._lookout.answered(watch, client, self.session)
 
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from pgpool_lite.diagnose.journal import Cleared, Leak
 from pgpool_lite.diagnose.rules import Kind
+
+if TYPE_CHECKING:
+    from pgpool_lite.session.evidence import Effect
 
 #: What is kept of one server. A client that makes up names should not be able to fill our memory.
 MAX_ENTRIES: Final = 100
@@ -74,7 +77,7 @@ class Errand:
 class Ledger:
     """What stands on one server. Owned by its session."""
 
-    __slots__ = ("dropped", "entries", "unnoticed")
+    __slots__ = ("asked", "dropped", "entries", "unnoticed", "unread")
 
     def __init__(self) -> None:
         """Know of nothing."""
@@ -83,11 +86,25 @@ class Ledger:
         self.dropped = 0
         #: Entries that have found no victim yet.
         self.unnoticed = 0
+        #: Settings that follow their client once it is known what was set: not asked for yet, and
+        #: asked for. By name, with what set them.
+        self.unread: dict[str, Effect] = {}
+        self.asked: dict[str, Effect] = {}
 
     @property
     def is_clean(self) -> bool:
-        """Nothing stands on the server."""
-        return not self.entries and not self.dropped
+        """Nothing stands on the server, and nothing is to be asked of it."""
+        return not (self.stands or self.is_following)
+
+    @property
+    def stands(self) -> bool:
+        """Something stands on the server."""
+        return bool(self.entries or self.dropped)
+
+    @property
+    def is_following(self) -> bool:
+        """It is still to be seen what a setting was set to, before the client may go on."""
+        return bool(self.unread or self.asked)
 
     def record(self, leak: Leak, culprit: Party) -> Entry | None:
         """Note that a client has left something; None: there are too many entries already."""
@@ -120,6 +137,8 @@ class Ledger:
         self.entries = {}
         self.dropped = 0
         self.unnoticed = 0
+        self.unread = {}
+        self.asked = {}
 
     def notice(self, victim: Party, text: bytes) -> list[Entry]:
         """Return the entries that a client is the first to find, and note that.

@@ -72,7 +72,10 @@ class OwnQueries:
         The caller sends it in front of the client's own messages; its answer is swallowed.
         """
         sql = self.tracked.difference_sql(client.parameters, self.parameters)
-        return self.ask(sql, "invalid server parameter") if sql else b""
+        if not sql:
+            return b""
+        self.parameters = self.tracked.adopted(client.parameters, self.parameters)
+        return self.ask(sql, "invalid server parameter")
 
     def ask(self, sql: str, failure: str) -> bytes:
         """Return a Query of our own and expect its answer; `receive` says OWN_DONE when it came.

@@ -52,6 +52,19 @@ class TrackedParameters:
         """Say whether a parameter follows its client; parameter names ignore case."""
         return name.lower() in self._position
 
+    @property
+    def takes_unreported(self) -> bool:
+        """Say whether any other parameter follows its client as well; see `following`."""
+        return False
+
+    def has_unreported(self, values: Values) -> bool:
+        """Say whether there is any such parameter among these values."""
+        return False
+
+    def wishes_of(self, parameters: dict[str, str]) -> Values:
+        """Return what a client asks for at its login."""
+        return self.values_of(parameters)
+
     def follows(self, values: Values, name: str) -> bool:
         """Say whether a parameter follows the client that has these values: the server reports it.
 
@@ -116,6 +129,10 @@ class TrackedParameters:
             if value is not None and old is not None and value != old
         )
         return ";".join(changes)
+
+    def adopted(self, wanted: Values, present: Values) -> Values:
+        """Return a server's values once `difference_sql` is sent; what it reports, it will say."""
+        return present
 
     def may_fail(self, wanted: Values, present: Values) -> bool:
         """Say whether the server could refuse a wished value: any but application_name, which

@@ -105,7 +105,6 @@ class Watch:
         "_session",
         "_text_bytes",
         "_texts",
-        "_tracked",
         "evidence",
         "is_listening",
         "notices",
@@ -113,12 +112,16 @@ class Watch:
         "reply",
         "said",
         "told",
+        "tracked",
+        "wishes",
     )
 
     def __init__(self, session: ClientSession, tracked: TrackedParameters) -> None:
         """Begin with a client that has said nothing yet."""
         self._session = session
-        self._tracked = tracked
+        self.tracked = tracked
+        #: What the client asked for at login: what its parameters are reset to.
+        self.wishes = session.parameters
         self.evidence = Evidence()
         #: The server's answers matter, or something waits to be told.
         self.is_listening = False
@@ -253,7 +256,7 @@ class Watch:
         if leak.rule.severity is Severity.NOTE:
             return False
         if leak.rule.kind is Kind.SETTING:
-            return not self._tracked.follows(self._session.parameters, leak.name)
+            return not self.tracked.follows(self._session.parameters, leak.name)
         return leak.rule.id != _SQL_NAME_RULE or not isinstance(self._session, TrackingSession)
 
     def _expect(self, text: bytes, leaks: list[Leak], cleared: list[Cleared]) -> None:

@@ -55,6 +55,13 @@ COMMANDS: Final = (
         "SHOW LEAK_TOTALS",
     ),
     Difference(
+        "SHOW MENDS",
+        "invalid command",
+        "what works here and would break elsewhere, per pool",
+        _EXTRA,
+        "SHOW MENDS",
+    ),
+    Difference(
         "SHOW LINKS", "invalid command", "which client holds which server", _EXTRA, "SHOW LINKS"
     ),
     Difference(

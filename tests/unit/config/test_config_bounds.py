@@ -15,7 +15,14 @@ from pgpool_lite.errors import ConfigError
 
 INT = 2**31 - 1
 #: Settings of ours, whose values have tests of their own.
-OURS = {"health_listen", "profile", "session_leaks", "session_leaks_verify", "teaching"}
+OURS = {
+    "follow_unreported_parameters",
+    "health_listen",
+    "profile",
+    "session_leaks",
+    "session_leaks_verify",
+    "teaching",
+}
 
 #: The least and the most of whole numbers.
 COUNTS = {

@@ -131,6 +131,7 @@ PGBOUNCER = [tuple(line.split("|")) for line in SHOW_CONFIG.splitlines()]
 
 # Settings PgBouncer does not have.
 OUR_OWN = {
+    "follow_unreported_parameters",
     "health_listen",
     "max_pending_logins",
     "max_pending_logins_per_address",
