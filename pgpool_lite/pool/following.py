@@ -88,7 +88,7 @@ def _reset(
     kept = {key: value for key, value in mine.items() if name not in ("", key)}
     client.parameters = tracked.with_settings(client.parameters, kept)
     ledger.unread = {key: each for key, each in ledger.unread.items() if name not in ("", key)}
-    keep_wishes(client)
+    _keep_wishes(client)
 
 
 def forget(server: ServerSession, name: str) -> None:
@@ -108,7 +108,7 @@ def known_of(server: ServerSession) -> dict[str, str]:
     return tracked.settings_of(server.parameters)
 
 
-def keep_wishes(client: ClientSession) -> None:
+def _keep_wishes(client: ClientSession) -> None:
     """Have a client want what it asked for at login, where it wants nothing else."""
     watch = client.watch
     if watch is None or not isinstance(watch.tracked, FollowedParameters):
@@ -136,20 +136,23 @@ def take_answer(
 ) -> list[Effect]:
     """Write down what a server has said of its settings; return the effects that cannot follow.
 
-    Only as the server's: a session takes its server's values over when that has answered us.
+    They are its client's as well, from now on: what comes behind in the read may change that again.
     """
-    tracked, ledger = server.tracked, server.ledger
+    tracked, ledger, client = server.tracked, server.ledger, server.client
     assert isinstance(tracked, FollowedParameters)
     assert ledger is not None
+    assert client is not None
     asked = ledger.asked
-    settings = tracked.settings_of(server.parameters)
+    settings, taken = tracked.settings_of(server.parameters), {}
     for _, name, value in rows:
         more = {**settings, name: value or ""}
         if name in asked and value is not None and value.isascii() and fits(more):
-            settings = more
+            settings, taken[name] = more, value
             change = asked.pop(name).change
             rule_id = change.rule.id if isinstance(change, Leak) else ""
             pool.leak_counters.mends.note(Mend.SETTING, rule_id, now)
+    mine = {**tracked.settings_of(client.parameters), **taken}
+    client.parameters = tracked.with_settings(client.parameters, mine)
     server.parameters = tracked.with_settings(server.parameters, settings)
     left = list(asked.values())
     ledger.asked = {}

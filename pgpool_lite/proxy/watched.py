@@ -194,7 +194,6 @@ class Lookout:
 
     def settings_known(self, client: ClientSession, server: ServerSession) -> None:
         """Let a client go on whose settings are known, once its session has taken the answer."""
-        following.keep_wishes(client)
         ledger = server.ledger
         if server.client is not client or ledger is None or ledger.is_following:
             return

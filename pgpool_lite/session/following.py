@@ -100,6 +100,13 @@ class FollowedParameters(TrackedParameters):
         """Return a server's values once `difference_sql` is sent; a server that refuses closes."""
         return self._one((*present[:-1], wanted[-1]))
 
+    def spelled(self, wanted: Values, present: Values) -> Values:
+        """Return a client's values as its server spells the reported ones.
+
+        Of the others the client knows best: a RESET of its own may be answered already.
+        """
+        return self._one((*present[:-1], wanted[-1]))
+
     def may_fail(self, wanted: Values, present: Values) -> bool:
         """Say whether the server could refuse a wished value, be it reported or not."""
         unknown = any(

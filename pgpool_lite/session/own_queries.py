@@ -140,7 +140,8 @@ class OwnQueries:
         client = self.client
         if client is None:
             return self._swallow(data, after) | OWN_DONE
-        client.parameters = self.parameters  # as the server spells them: utf-8 is now UTF8
+        # As the server spells them: utf-8 is now UTF8.
+        client.parameters = self.tracked.spelled(client.parameters, self.parameters)
         client.is_proven = True
         return self._follow(data, after, after, client) | OWN_DONE
 

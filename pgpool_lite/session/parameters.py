@@ -134,6 +134,10 @@ class TrackedParameters:
         """Return a server's values once `difference_sql` is sent; what it reports, it will say."""
         return present
 
+    def spelled(self, wanted: Values, present: Values) -> Values:
+        """Return a client's values once its server has taken them: as the server spells them."""
+        return present
+
     def may_fail(self, wanted: Values, present: Values) -> bool:
         """Say whether the server could refuse a wished value: any but application_name, which
         takes every string.

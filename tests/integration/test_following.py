@@ -190,6 +190,21 @@ async def test_a_reset_gives_what_was_asked_for_at_login(
     assert await pair.seen("work_mem") == ("1MB", "4MB")
 
 
+async def test_a_reset_is_not_undone_by_the_query_of_ours_in_front_of_it(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    """Both answers come in one read: that to ours must not change what the RESET has left."""
+    pooler = await make_pooler(profile="transparent", pool_size=1)
+    one = await connect(pooler, statement_timeout="4321")
+    pair = Pair(pooler, one, await connect(pooler))
+    await one.query("SET statement_timeout = 9999")
+    await pair.other.query("SELECT 1")  # so that the server is another's
+
+    await one.query("RESET statement_timeout")
+
+    assert await pair.seen() == ("4321ms", "0")
+
+
 async def test_both_may_set_the_same_thing_in_turn(pair: Pair) -> None:
     await pair.one.query("SET statement_timeout = 1111")
     await pair.other.query("SET statement_timeout = 2222")

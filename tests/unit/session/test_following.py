@@ -53,6 +53,12 @@ def test_an_adopted_server_has_the_clients_settings_and_its_own_reports() -> Non
     assert TRACKED.named(adopted) == {"TimeZone": "UTC", "jit": "off"}
 
 
+def test_a_client_keeps_its_settings_and_takes_over_the_servers_spelling() -> None:
+    spelled = TRACKED.spelled(wish(jit="off", timezone="utc"), SERVER)
+
+    assert TRACKED.named(spelled) == {"TimeZone": "UTC", "jit": "off"}
+
+
 @pytest.mark.parametrize("wishes", [{"jit": "maybe"}, {"search_path": "a"}, {"timezone": "x"}])
 def test_a_new_value_may_fail(wishes: dict[str, str]) -> None:
     assert TRACKED.may_fail(TRACKED.wishes_of(wishes), SERVER)
