@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from pgpool_lite.config import Settings
 from pgpool_lite.errors import ClientError, ConfigError, LimitReached
 from pgpool_lite.pool.arrivals import Arrivals
+from pgpool_lite.proxy import handover
 from pgpool_lite.proxy.logs import LOGGER, place
 from pgpool_lite.proxy.sockets import defer_accept, set_buffers, tune_listening
 
@@ -52,6 +53,10 @@ class Doorway:
         #: Of these, who came by network and has proved nothing yet.
         self._unproven: Arrivals[ClientLoginConnection] = Arrivals()
         self._make_client: MakeClient
+        #: Whether our network sockets are ours alone, while others may share their port.
+        self._shares_port = False
+        #: The next step of a handover, None while there is none.
+        self._handover: asyncio.TimerHandle | None = None
         #: Connections that were accepted when listening ended, on their way in.
         self._last_ones: set[asyncio.Task[object]] = set()
         self._descriptor_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -75,6 +80,7 @@ class Doorway:
         address if none does.
         """
         self._make_client = make_client
+        self._shares_port = settings.so_reuseport and not passed
         await self._adopt(shared, settings, make_client)
         if passed:
             if settings.listen_addr:
@@ -155,20 +161,62 @@ class Doorway:
             raise ConfigError(f"cannot listen on unix:{shown}: {_reason(error)}") from error
         LOGGER.info("listening on unix:%s", shown)
 
+    def hand_over(self) -> None:
+        """Stop listening on the network, in favour of other processes that share the port.
+
+        Those whom the kernel has let in already are clients too, and so is who comes meanwhile. It
+        takes a moment where the port may be shared, `is_awaited` until then; else, and for sockets
+        that a service manager has passed on and goes on holding, none.
+        """
+        if self._handover is not None:
+            return
+        if not (self._tcp_servers and self._shares_port and handover.is_possible()):
+            self.close_tcp(lets_in=True)
+            return
+        for listening in self._duplicates():
+            with listening:
+                handover.let_in_the_silent(listening)
+        self._handover = asyncio.get_running_loop().call_later(
+            handover.ANSWER_S, self._drop_newcomers
+        )
+
+    def _drop_newcomers(self) -> None:
+        """Leave newcomers to the other processes, and close when handshakes are through."""
+        for listening in self._duplicates():
+            with listening:
+                try:
+                    handover.drop_newcomers(listening)
+                except OSError as error:
+                    LOGGER.warning("newcomers cannot be left to other processes: %s", error)
+        self._handover = asyncio.get_running_loop().call_later(
+            handover.OPENING_S, partial(self.close_tcp, lets_in=True)
+        )
+
+    def _duplicates(self) -> list[socket.socket]:
+        """Return the listening sockets under other descriptors, for the caller to close."""
+        return [
+            socket.socket(fileno=os.dup(each.fileno()))
+            for server in self._tcp_servers
+            for each in server.sockets
+        ]
+
     def close_tcp(self, *, lets_in: bool = False) -> None:
-        """Stop listening on the network; the console can still be reached by the Unix socket.
+        """Stop listening on the network at once; the console can still be reached by Unix socket.
 
         `lets_in`: those whom the kernel has let in already are clients too. It would reset their
         connections, although another process may listen there now.
         """
+        if self._handover is not None:
+            self._handover.cancel()
+            self._handover = None
+        last_looks = self._duplicates()
         for server in self._tcp_servers:
-            listening = [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
             server.close()
-            for each in listening:
-                if lets_in:
-                    self._accept_last_ones(each)
-                each.close()
         self._tcp_servers.clear()
+        for listening in last_looks:
+            with listening:
+                if lets_in:
+                    self._accept_last_ones(listening)
 
     def _accept_last_ones(self, listening: socket.socket) -> None:
         """Take in everybody who waits at a socket that is about to be closed."""
@@ -187,10 +235,14 @@ class Doorway:
     @property
     def is_awaited(self) -> bool:
         """Somebody who came from the network before listening ended is still on the way in."""
-        return bool(self._last_ones) or any(not client.is_unix for client in self._arriving)
+        if self._handover is not None or self._last_ones:
+            return True
+        return any(not client.is_unix for client in self._arriving)
 
     def follow(self, settings: Settings) -> None:
         """Have the listening sockets follow changed settings, those that begin with tcp_."""
+        if self._handover is not None:
+            return
         for server in self._tcp_servers:
             for listening in server.sockets:
                 _prepare(listening, settings)

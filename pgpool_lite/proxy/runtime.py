@@ -264,7 +264,10 @@ class Runtime(Administration):
         Meanwhile the console can be reached by the Unix socket; others are turned away there.
         """
         self.shutdown_mode = mode
-        self.doorway.close_tcp(lets_in=mode is ShutdownMode.WAIT_FOR_CLIENTS)
+        if mode is ShutdownMode.WAIT_FOR_CLIENTS:
+            self.doorway.hand_over()
+        else:
+            self.doorway.close_tcp()
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
             self.dispatcher.is_draining = True
             self.registry.pause_all()  # who wants a server now is refused, not linked

@@ -1,9 +1,10 @@
 """How does a process take the place of one that runs? PgBouncer's -R, without passing descriptors.
 
 The two meet at the Unix socket, as PgBouncer's do. The old process is told to wait for its clients
-and stops listening at once; the new one listens instead, and the old one ends when its last client
-has left. PgBouncer hands over the clients' sockets, too, so that the old process is gone within a
-moment; what that needs of TLS and SCRAM makes PgBouncer itself call it deprecated.
+and stops listening, with so_reuseport when nobody is on the way to it any more; the new one listens
+instead, and the old one ends when its last client has left. PgBouncer hands over the clients'
+sockets, too, so that the old process is gone within a moment; what that needs of TLS and SCRAM
+makes PgBouncer itself call it deprecated.
 """
 
 from __future__ import annotations

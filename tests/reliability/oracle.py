@@ -86,7 +86,6 @@ class RawClient:
         *,
         may_lose: bool,
         may_wait: bool = True,
-        may_be_reset_unheard: bool = False,
     ) -> None:
         self._random = random
         self._ledger = ledger
@@ -94,9 +93,6 @@ class RawClient:
         self._address = address
         # Faults strike, so the connection may end.
         self._may_lose = may_lose
-        # It may be reset before it has heard anything: the kernel had let it in, nobody else had.
-        self._may_be_reset_unheard = may_be_reset_unheard
-        self._has_heard = False
         self._may_cancel = may_wait
         self._author = Author(random, number, may_wait=may_wait)
         self._client: WireClient | None = None
@@ -112,11 +108,7 @@ class RawClient:
                 attempts_left = ATTEMPTS
             except (ConnectionEnded, ConnectionLost, OSError) as ending:
                 attempts_left -= 1
-                is_unheard = (
-                    isinstance(ending, ConnectionLost | ConnectionResetError)
-                    and not self._has_heard
-                )
-                if not (self._may_lose or (self._may_be_reset_unheard and is_unheard)):
+                if not self._may_lose:
                     raise Broken(f"the connection ended, and no fault had struck: {ending}") from (
                         ending
                     )
@@ -129,12 +121,10 @@ class RawClient:
     async def _connect(self) -> None:
         address = self._address()
         self._author.forget_connection()
-        self._has_heard = False
         self._client = client = await WireClient.open(address.host, address.port)
         await client.send(StartupMessage({"user": "postgres", "database": "app"}))
         while True:
             for message in await client.receive_available():
-                self._has_heard = True
                 if message.startswith(b"E"):
                     self._end(BackendMessage("E", message[5:]))
                 if message == IDLE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 
@@ -16,20 +17,17 @@ from tests.reliability.fault_proxy import Address
 from tests.reliability.oracle import Ledger, RawClient
 from tests.wire_client import WireClient, eventually
 
-CLIENTS, ROLLS, PAUSES, BETWEEN = 10, 2, 2, 200
+CLIENTS, ROLLS, PAUSES, BETWEEN, SILENT = 10, 2, 2, 200, 20
 
 
 class Crowd:
     """Clients that come, do some transactions, leave and come again, until they are told to stop.
 
-    None of their connections may end but by their own Terminate, or unheard where that is allowed.
+    None of their connections may end but by their own Terminate.
     """
 
-    def __init__(
-        self, address: Callable[[], Address], *, may_be_reset_unheard: bool = False
-    ) -> None:
+    def __init__(self, address: Callable[[], Address]) -> None:
         self.ledger = Ledger()
-        self._may_be_reset_unheard = may_be_reset_unheard
         self._address = address
         self._stops = False
         self._number = 0
@@ -51,7 +49,6 @@ class Crowd:
                 self._address,
                 may_lose=False,
                 may_wait=False,
-                may_be_reset_unheard=self._may_be_reset_unheard,
             )
             await client.run(10)
 
@@ -63,6 +60,12 @@ class Crowd:
     def stop(self) -> None:
         """Have everybody leave when what they are at is done."""
         self._stops = True
+
+
+def listening_count(port: int) -> int:
+    """Count the sockets of this machine that listen on a port, IPv4. proc(5), state 0A."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
 
 
 def write_rolling_ini(folder: Path, postgres: Cluster, port: int) -> Path:
@@ -96,9 +99,7 @@ async def test_rolling_restarts_under_load_fail_no_transaction(
     await prepare_ledger(honest_postgres)
     ini = write_rolling_ini(tmp_path, honest_postgres, free_port())
     serving = await serve(ini)
-    # With tcp_defer_accept the kernel keeps a connection to itself until its StartupMessage comes;
-    # if the old process closes its socket meanwhile, the kernel resets it.
-    crowd = Crowd(lambda: serving, may_be_reset_unheard=True)
+    crowd = Crowd(lambda: serving)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(crowd.run())
@@ -115,6 +116,29 @@ async def test_rolling_restarts_under_load_fail_no_transaction(
         print(
             f"\n  [{ROLLS} rolling restarts, {crowd.ledger.answered_count} transactions, 0 failed]"
         )
+
+
+async def test_who_has_connected_and_says_nothing_survives_a_rolling_restart(
+    honest_postgres: Cluster, serve: Serve, tmp_path: Path
+) -> None:
+    # With tcp_defer_accept, which is on by default, the kernel keeps such a connection to itself:
+    # accept() does not find it, and closing the listening socket reset it. CI met one in thousands
+    # under load; these are all silent until the old process has closed its socket.
+    ini = write_rolling_ini(tmp_path, honest_postgres, free_port())
+    old = await serve(ini)
+    async with AsyncExitStack() as stack:
+        silent = [
+            await stack.enter_async_context(await WireClient.open(old.host, old.port))
+            for _ in range(SILENT)
+        ]
+
+        new = await serve("--reboot", ini)
+        await eventually(lambda: listening_count(new.port) == 1)
+        for client in silent:
+            await client.login()
+            assert (await client.query("SELECT 1"))[-1] == "Z I"
+
+    assert await old.exit_code() == 0
 
 
 async def test_postgresql_restarts_between_pause_and_resume_and_no_transaction_fails(
