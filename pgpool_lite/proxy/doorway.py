@@ -111,7 +111,7 @@ class Doorway:
                 backlog=settings.listen_backlog,
                 reuse_port=settings.so_reuseport or None,
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for what IDNA cannot write
             raise ConfigError(
                 f"cannot listen on {host}:{settings.listen_port}: {_reason(error)}"
             ) from error
@@ -376,8 +376,10 @@ def _prepare(listening: socket.socket, settings: Settings) -> None:
         LOGGER.warning("clients' sockets cannot be tuned: %s", error)
 
 
-def _reason(error: OSError | LookupError) -> str:
+def _reason(error: Exception) -> str:
     """Return the system's words alone; event loops put the address around them once more."""
+    if isinstance(error, UnicodeError):
+        return "not a host's name"
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number else str(error)
 

@@ -61,8 +61,9 @@ class HealthPort:
             self._server = await asyncio.get_running_loop().create_server(
                 lambda: _Probe(self), host, port, reuse_port=settings.so_reuseport or None
             )
-        except OSError as error:
-            reason = f"cannot listen on {settings.health_listen}: {error.strerror or error}"
+        except (OSError, UnicodeError) as error:  # the latter for what IDNA cannot write
+            why = error.strerror or error if isinstance(error, OSError) else "not a host's name"
+            reason = f"cannot listen on {settings.health_listen}: {why}"
             raise ConfigError(reason, key="health_listen") from None
         LOGGER.info("health port listening on %s:%s", *self.address)
 

@@ -102,7 +102,7 @@ class Leader:
             with os.fdopen(self._start(index), "rb") as news:
                 told = news.read()
             if told != UP:
-                return told.decode() or f"worker {index + 1} died while it was starting"
+                return _text_of(told) or f"worker {index + 1} died while it was starting"
         return None
 
     def _start(self, index: int) -> int:
@@ -132,7 +132,7 @@ class Leader:
             status = self._run_member(errand)
         except ConfigError as error:
             try:
-                os.write(errand.news, error.message.encode())
+                os.write(errand.news, _bytes_of(error.message))
             except BrokenPipeError:  # nobody waits for one that replaces another
                 LOGGER.critical("worker %d: %s", errand.index + 1, error.message)
         except Exception:
@@ -234,6 +234,19 @@ def _wait(descriptor: int, timeout_s: float | None) -> bytes:
     """Return the numbers of the signals that have come, waiting for the first."""
     ready, _, _ = select.select([descriptor], [], [], timeout_s)
     return os.read(descriptor, 256) if ready else b""
+
+
+# --- what the pipe carries ---
+
+
+def _bytes_of(message: str) -> bytes:
+    """Encode why a member does not come up; bytes of a file that are not UTF-8 stay themselves."""
+    return message.encode("utf-8", "surrogateescape")
+
+
+def _text_of(told: bytes) -> str:
+    """Reverse `_bytes_of`."""
+    return told.decode("utf-8", "surrogateescape")
 
 
 # --- what the members share ---

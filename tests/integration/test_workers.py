@@ -318,3 +318,22 @@ async def test_a_port_that_is_taken_ends_the_whole_crew(ini: Path, port: int) ->
 
     assert answer.returncode == 1
     assert f"pgpool-lite: cannot listen on 127.0.0.1:{port}" in answer.stderr
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    "line",
+    ["listen_addr = \udce9toile", "unix_socket_dir = /nowhere/\udce9", "health_listen = a\udce9:1"],
+    ids=["address", "unix socket", "health port"],
+)
+def test_a_name_that_is_no_utf_8_is_refused_in_a_sentence(ini: Path, line: str, count: int) -> None:
+    # Such a byte goes through Python's strings as a lone surrogate. The resolver's IDNA raised a
+    # UnicodeError, and a worker died of a traceback where its reason should have been told.
+    lines = [line, f"workers = {count}", ""]
+    ini.write_bytes(ini.read_bytes() + "\n".join(lines).encode(errors="surrogateescape"))
+
+    answer = run("serve", *AS_IS, "-q", ini)
+
+    assert answer.returncode == 1
+    assert re.search(r"^pgpool-lite: .*cannot listen on .*\\udce9", answer.stderr, re.MULTILINE)
+    assert "Traceback" not in answer.stderr
