@@ -55,6 +55,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--clients", type=_numbers, default=[16], metavar="N,...", help="default: 16")
+    streams = "of each large transfer, which they share out (default: 1,4)"
+    add("--streams", type=_numbers, default=[1, 4], metavar="N,...", help=streams)
     names = f"all, or of {', '.join(Name)} (default: select)"
     add("--workloads", type=parse_names, default=[Name.SELECT], metavar="NAME,...", help=names)
     modes = f"of {', '.join(Mode)} (default: all)"
@@ -123,7 +125,7 @@ def draw(outcome: Outcome, output: Path) -> None:
 
 def count_connections(options: argparse.Namespace) -> int:
     """Return how many connections all targets need at once, for they are all up all the time."""
-    clients: list[int] = options.clients
+    clients: list[int] = [*options.clients, *options.streams]
     pool_size: int = options.pool_size
     rows = len(options.builds) * (len(options.workers) + bool(options.leaks))
     pools = (rows + 1) * len(Door)
@@ -143,6 +145,7 @@ def make_plan(options: argparse.Namespace, postgres: Postgres) -> Plan:
             options.workloads,
             modes=options.modes,
             clients=options.clients,
+            streams=options.streams,
             is_quick=options.quick,
             pgbench=postgres.programs.find("pgbench"),
         ),
@@ -199,7 +202,10 @@ def built(database: Database, settings: PoolSettings, kind: Kind, workers: int) 
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    numbers = [int(part) for part in text.split(",")]
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"{min(numbers)} is too few")
+    return numbers
 
 
 def _modes(text: str) -> list[Mode]:

@@ -37,7 +37,8 @@ class Run:
         latency = "" if self.latency_ms is None else f"  {self.latency_ms:7.3f} ms"
         cpu = "" if self.cpu_us is None else f"  {self.cpu_us:6.1f} us CPU per {unit}"
         memory = "" if self.resident_kb is None else f"  {self.resident_kb:.2f} KB per {unit}"
-        return f"{self.target:<27} {self.per_s:>9,.0f} {unit}s/s{latency}{cpu}{memory}"
+        rate = unit if unit is Unit.MEGABYTE else f"{unit}s"
+        return f"{self.target:<27} {self.per_s:>9,.0f} {rate}/s{latency}{cpu}{memory}"
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from bench.errors import BenchError, LeftOut
@@ -55,7 +55,9 @@ class RawClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the connection."""
+        """Close the connection; whoever waits for it in another thread fails at once."""
+        with suppress(OSError):  # the other side may have closed it before
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def release_buffer(self) -> None:

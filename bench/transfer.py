@@ -1,13 +1,18 @@
 """What does a large result, or a large COPY, cost in the relay?
 
-One client, one statement, nothing written to disk: PostgreSQL makes the rows out of nothing and
-throws away what is copied in.
+One statement of one client, or a part of it from each of several at once; nothing written to disk:
+PostgreSQL makes the rows out of nothing and throws away what is copied in.
+
+One stream is as quick as the one server process behind it, through whatever pooler; several keep
+every core busy, so that the pooler's share of the CPU shows in MB/s.
 """
 
 from __future__ import annotations
 
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -59,54 +64,77 @@ ROW_BYTES = {
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """So many rows to or from one client, in one statement."""
+    """So many rows in all to or from so many clients at once, in one statement of each."""
 
     kind: Kind
     rows: int
+    # Each has a stream of its own, and an equal share.
+    clients: int = 1
 
     door = Door.OPEN
     unit = Unit.MEGABYTE
     rounds = None
 
     @classmethod
-    def of(cls, kind: Kind, *, is_quick: bool = False) -> Transfer:
+    def of(cls, kind: Kind, clients: int = 1, *, is_quick: bool = False) -> Transfer:
         """Return the transfer of a kind in its usual size, or in a tenth of it."""
-        return cls(kind, ROWS[kind] // (QUICK_PART if is_quick else 1))
+        return cls(kind, ROWS[kind] // (QUICK_PART if is_quick else 1), clients)
+
+    @property
+    def share(self) -> int:
+        """How many rows each client has: all the same, and of COPY in whole chunks."""
+        step = LINES_PER_CHUNK if self.kind is Kind.COPY_IN else 1
+        return max(self.rows // self.clients // step, 1) * step
 
     def lasts(self, length: Length) -> str:
         """Say how much one run moves; it takes as long as it takes."""
-        return f"{self.rows * ROW_BYTES[self.kind] / MB:,.0f} MB"
+        return f"{self.share * self.clients * ROW_BYTES[self.kind] / MB:,.0f} MB"
 
     def command(self, length: Length) -> str:
         """Return what is sent."""
-        if self.kind is Kind.COPY_IN:
-            return f"{COPY_SQL};  -- {self.rows} lines of {WIDE_ROW_TEXT} bytes"
-        return f"{self._select()};"
+        told = [f"{self.share} lines of {WIDE_ROW_TEXT} bytes"] * (self.kind is Kind.COPY_IN)
+        told += [f"from {self.clients} clients at once"] * (self.clients > 1)
+        sql = COPY_SQL if self.kind is Kind.COPY_IN else self._select()
+        return f"{sql};  -- {', '.join(told)}" if told else f"{sql};"
 
     def run(self, target: Target, length: Length) -> RunResult:
-        """Move the rows once; raise BenchError when fewer bytes arrive than they are long."""
-        expected = self.rows * ROW_BYTES[self.kind]
-        with RawClient(target.database) as client:
+        """Move the rows once; raise BenchError when fewer bytes arrive than they are long.
+
+        Every client has logged in before the clock starts. It stops when the last has finished.
+        """
+        with ExitStack() as stack:
+            threads = stack.enter_context(ThreadPoolExecutor(self.clients))
+            # Closed before the threads are waited for: that ends what they wait for, on Ctrl-C too.
+            clients = [stack.enter_context(RawClient(target.database)) for _ in range(self.clients)]
             started_at = time.perf_counter()
-            if self.kind is Kind.COPY_IN:
-                client.copy_in(COPY_SQL, CHUNK, self.rows // LINES_PER_CHUNK)
-            elif (arrived := client.query(self._select())) < expected:
-                raise BenchError(f"{arrived} bytes arrived of {expected}")
+            streams = [threads.submit(self._stream, client) for client in clients]
+            for stream in as_completed(streams):
+                stream.result()
             took_s = time.perf_counter() - started_at
-        megabytes = expected / MB
+        megabytes = self.share * self.clients * ROW_BYTES[self.kind] / MB
         return RunResult(units=megabytes, per_s=megabytes / took_s)
 
     def rehearse(self, target: Target) -> RunResult:
         """Move a small part of it."""
         return replace(self, rows=self.rows // REHEARSED_PART).run(target, Length())
 
+    def _stream(self, client: RawClient) -> None:
+        """Move one client's share."""
+        expected = self.share * ROW_BYTES[self.kind]
+        if self.kind is Kind.COPY_IN:
+            client.copy_in(COPY_SQL, CHUNK, self.share // LINES_PER_CHUNK)
+        elif (arrived := client.query(self._select())) < expected:
+            raise BenchError(f"{arrived} bytes arrived of {expected}")
+
     def _select(self) -> str:
         what = "1" if self.kind is Kind.NARROW else f"repeat('x', {WIDE_ROW_TEXT})"
-        return f"SELECT {what} FROM generate_series(1, {self.rows})"
+        return f"SELECT {what} FROM generate_series(1, {self.share})"
 
     def __str__(self) -> str:
         """Name it as the tables do."""
+        times = "" if self.clients == 1 else f"{self.clients} streams of "
         if self.kind is Kind.COPY_IN:
-            return f"copy-in, {self.rows:,} lines of {WIDE_ROW_TEXT:,} bytes"
-        size = 1 if self.kind is Kind.NARROW else WIDE_ROW_TEXT
-        return f"{self.kind.value}, one result of {self.rows:,} rows of {size:,} byte(s)"
+            return f"copy-in, {times}{self.share:,} lines of {WIDE_ROW_TEXT:,} bytes"
+        size = "1 byte" if self.kind is Kind.NARROW else f"{WIDE_ROW_TEXT:,} bytes"
+        results = times or "one result of "
+        return f"{self.kind.value}, {results}{self.share:,} rows of {size}"

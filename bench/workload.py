@@ -73,6 +73,10 @@ class Workload(Protocol):
         """Through which door its clients come: which of the running targets it is for."""
 
     @property
+    def clients(self) -> int:
+        """How many clients are connected at once."""
+
+    @property
     def rounds(self) -> int | None:
         """How many rounds it gives a figure of its own; None for as many as were asked for."""
 

@@ -57,13 +57,15 @@ def make_workloads(
     *,
     modes: Sequence[Mode],
     clients: Sequence[int],
+    streams: Sequence[int],
     is_quick: bool,
     pgbench: str,
 ) -> list[Workload]:
     """Return the workloads of these names.
 
     `select` comes in each mode, the others of pgbench's in the simple one; all at each number of
-    clients. The rest are smaller where it is to be quick.
+    clients, and transfers at each number of streams. Transfers and idle clients are fewer where it
+    is to be quick.
     """
 
     def make(name: Name) -> Iterator[Workload]:
@@ -74,7 +76,8 @@ def make_workloads(
         elif name is Name.IDLE:
             yield Idle(QUICK_CLIENTS if is_quick else CLIENTS)
         elif name.value in set(Kind):
-            yield Transfer.of(Kind(name.value), is_quick=is_quick)
+            for number in streams:
+                yield Transfer.of(Kind(name.value), number, is_quick=is_quick)
         else:
             script, door = SIMPLE[name]
             for number in clients:
@@ -85,5 +88,4 @@ def make_workloads(
 
 def most_clients(workloads: Sequence[Workload]) -> int:
     """Return how many clients a pooler must let in at once."""
-    counted = (each for each in workloads if isinstance(each, PgbenchWorkload | Idle))
-    return max((each.clients for each in counted), default=1)
+    return max(each.clients for each in workloads)

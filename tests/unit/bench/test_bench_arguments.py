@@ -10,7 +10,10 @@ from bench.builds import Kind
 from bench.doors import Door
 from bench.pgbench import Mode, PgbenchWorkload, Script
 from bench.postgres import Database, Postgres, Programs
+from bench.transfer import Kind as Transferred
+from bench.transfer import Transfer
 from bench.workload import Length, Workload
+from bench.workloads import most_clients
 
 
 def plan_of(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Workload], Length]:
@@ -58,6 +61,24 @@ def test_named_workloads_run_at_each_number_of_clients(monkeypatch: pytest.Monke
     ]
 
 
+def test_transfers_run_by_one_client_and_by_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, _ = plan_of("--workloads", "wide", monkeypatch=monkeypatch)
+    chosen, _ = plan_of("--workloads", "copy-in", "--streams", "2", monkeypatch=monkeypatch)
+
+    assert usual == [Transfer.of(Transferred.WIDE, 1), Transfer.of(Transferred.WIDE, 4)]
+    assert chosen == [Transfer.of(Transferred.COPY_IN, 2)]
+
+
+def test_poolers_let_in_as_many_as_the_largest_workload_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transfers, _ = plan_of("--workloads", "wide", "--streams", "1,9", monkeypatch=monkeypatch)
+    everything, _ = plan_of("--workloads", "all", monkeypatch=monkeypatch)
+
+    assert most_clients(transfers) == 9
+    assert most_clients(everything) == 8000
+
+
 def test_both_builds_are_measured_unless_one_is_chosen() -> None:
     assert parse_arguments([]).builds == [Kind.COMPILED, Kind.INTERPRETED]
     assert parse_arguments(["--builds", "interpreted"]).builds == [Kind.INTERPRETED]
@@ -74,6 +95,8 @@ def test_pgpool_lite_may_be_measured_as_several_processes() -> None:
         ["--workers", "many"],
         ["--modes", "fast"],
         ["--clients", "many"],
+        ["--clients", "0"],
+        ["--streams", "1,-1"],
         ["--quick", "--seconds", "9"],
         ["--workloads", "select,sleep"],
         ["--builds", "jit"],

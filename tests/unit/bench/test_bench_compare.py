@@ -21,6 +21,7 @@ class FakeWorkload:
     rounds: int | None = None
     door: Door = Door.OPEN
     unit = Unit.TRANSACTION
+    clients = 1
 
     def lasts(self, length: Length) -> str:
         return str(length)
