@@ -41,6 +41,15 @@ _METHODS: Final = {
     AuthType.CERT: HbaMethod.CERT,
 }
 
+# As globals of this module: a look into an Enum costs 600 instructions.
+_ANY: Final = AuthType.ANY
+_HBA: Final = AuthType.HBA
+_TRUST: Final = HbaMethod.TRUST
+_REJECT: Final = HbaMethod.REJECT
+_PEER: Final = HbaMethod.PEER
+_CERT: Final = HbaMethod.CERT
+_STORED_BY_POSTGRESQL: Final = SecretKind.SCRAM_SHA_256
+
 
 class Doorkeeper:
     """Admits clients. Owned by the runtime."""
@@ -63,7 +72,7 @@ class Doorkeeper:
             # PgBouncer's way in for whoever started it: no list of users, no password.
             return self._admission(applicant, user, TRUST)
         settings = self._registry.config.settings
-        if settings.auth_type is AuthType.ANY:
+        if settings.auth_type is _ANY:
             return self._admit_anybody(applicant)
         listed = self._registry.secrets.listed(user)
         auth_user = database.settings.auth_user or settings.auth_user
@@ -113,7 +122,7 @@ class Doorkeeper:
         if database is self._registry.console:
             if user in settings.admin_users or origin.is_own_user:
                 return
-        elif settings.auth_type is AuthType.ANY:
+        elif settings.auth_type is _ANY:
             user = database.settings.user or user  # who it says it is counts for nothing
         self.check_limits(database, user)
 
@@ -151,16 +160,16 @@ class Doorkeeper:
         """Find the method for this user, and what it asks for."""
         self._check_console(applicant, user)
         method, rule = self._method(applicant, user)
-        if method is HbaMethod.REJECT:
+        if method is _REJECT:
             raise LoginRejected("login rejected")
-        if method is HbaMethod.TRUST:
+        if method is _TRUST:
             if not is_known:
                 raise LoginRejected('"trust" authentication failed')
             challenge = TRUST
-        elif method is HbaMethod.PEER:
+        elif method is _PEER:
             self._check_peer(applicant.origin, user, rule, is_known=is_known)
             challenge = TRUST
-        elif method is HbaMethod.CERT:
+        elif method is _CERT:
             self._check_certificate(applicant.origin, user, rule, is_known=is_known)
             challenge = TRUST
         else:
@@ -172,7 +181,7 @@ class Doorkeeper:
     def _method(self, applicant: Applicant, user: str) -> tuple[HbaMethod, HbaRule | None]:
         """Return how this user must prove itself, and the rule of the HBA file that says so."""
         config = self._registry.config
-        if config.settings.auth_type is not AuthType.HBA:
+        if config.settings.auth_type is not _HBA:
             return _METHODS[config.settings.auth_type], None
         origin, name = applicant.origin, applicant.database.name
         arrival = Arrival(name, user, origin.host, origin.is_encrypted, applicant.is_replica)
@@ -258,7 +267,7 @@ class Doorkeeper:
         ):
             return  # they go when the stored secret does
         stored = known.of(database, admission.user) or ""
-        if classify_secret(stored) is SecretKind.SCRAM_SHA_256:
+        if classify_secret(stored) is _STORED_BY_POSTGRESQL:
             keys = ScramKeys(client_key, secret.server_key)
             known.remember_keys(database, admission.user, keys)
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 # As globals of this module: looked up in their Enum, two states cost a wait 1,800 instructions.
 _IDLE: Final = ServerState.IDLE
 _USED: Final = ServerState.USED
+_CLIENT_CLOSED: Final = ClientState.CLOSED
 
 
 class Dispatcher:
@@ -256,7 +257,7 @@ class Dispatcher:
         `farewell` is what it is still told; the log says so first, for whoever looks there then.
         """
         client, pool = connection.session, connection.pool
-        if client.state is ClientState.CLOSED:
+        if client.state is _CLIENT_CLOSED:
             return
         now = self.clock()
         if self.registry.config.settings.log_disconnections:

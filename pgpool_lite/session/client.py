@@ -57,6 +57,7 @@ _QUERY: Final = codes.QUERY
 _HEADER_SIZE: Final = codes.HEADER_SIZE
 _GOODBYE: Final = frontend.TERMINATE
 _WAITING: Final = ClientState.WAITING
+_LOGIN: Final = ClientState.LOGIN
 _RUNS: Final = copying.RUNS
 
 
@@ -152,7 +153,7 @@ class ClientSession:
         #: A server has accepted these values once; until then they are tried before use.
         self.is_proven = False
         # --- pairing: moved by Pool, read by everyone ---
-        self.state = ClientState.LOGIN
+        self.state = _LOGIN
         self.server: ServerSession | None = None
         #: Instants by the runtime's clock; 0.0 stands for "not now".
         self.connected_at = connected_at
