@@ -56,6 +56,7 @@ MODULES = (
     "pgpool_lite/pool/challenges.py",
     "pgpool_lite/pool/database.py",
     "pgpool_lite/pool/headcount.py",
+    "pgpool_lite/pool/line.py",
     "pgpool_lite/pool/peering.py",
     "pgpool_lite/pool/pool.py",
     "pgpool_lite/pool/registry.py",

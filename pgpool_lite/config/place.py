@@ -9,7 +9,7 @@ pure, and done again at each reload.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -110,6 +110,6 @@ class Place:
 
 
 def _changed(entry: E, changes: Mapping[str, int]) -> E:
-    # replace() is typed by the dataclass's own fields, which a type checker cannot see in a dict.
-    values: dict[str, int] = dict(changes)
-    return replace(entry, **values)  # type: ignore[arg-type]
+    # Not by replace(), whose types are those of one dataclass.
+    values = {field.name: getattr(entry, field.name) for field in fields(entry) if field.init}
+    return type(entry)(**(values | dict(changes)))

@@ -99,7 +99,7 @@ class Pool(Roster):
     def set_rules(self, rules: PoolRules) -> None:
         """Follow new rules from now on, after a RELOAD."""
         if rules.statements != self.rules.statements:
-            self.lagging = [*self._served, *self._waiting]
+            self.lagging = list(self._welcomed)
         if (rules.session_leaks is _OFF) is not (self.rules.session_leaks is _OFF):
             self.retire(CLOSE_NEEDED)  # those that log in from now on are watched, or not
         self.rules = rules
@@ -211,7 +211,7 @@ class Pool(Roster):
                 client.server = None
                 server.client = None
             server.released_at = now
-            if self._waiting:
+            if self._waiting.first is not None:
                 return self._hand_over(server, now)
             server.state = _IDLE
             self._idle.append(server)
@@ -244,10 +244,11 @@ class Pool(Roster):
 
     def _hand_over(self, server: ServerSession, now: float) -> ClientSession | None:
         """Link a usable server to the oldest waiting client, which is returned; else it is idle."""
-        if not self._waiting:
+        client = self._waiting.first
+        if client is None:
             self._move(server, _IDLE)
             return None
-        client = self._next_in_queue()
+        self._unqueue(client)
         client.waiting_since, waited_s = 0.0, now - client.waiting_since
         if server.state is not _ACTIVE:
             self._move(server, _ACTIVE)

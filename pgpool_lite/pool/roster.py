@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from pgpool_lite.pool.headcount import Census, Headcount
+from pgpool_lite.pool.line import Line
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import CLIENT_MOVES, SERVER_MOVES, ClientState, ServerState
@@ -23,18 +24,19 @@ if TYPE_CHECKING:
 
 #: A dict forgets any member at once.
 ServerList = dict[ServerSession, None]
-#: Those who wait stand in an OrderedDict, which gives its oldest member at once too, however many
-#: have left: first in, first out.
 ClientList = dict[ClientSession, None]
 
 # As globals of this module: a look into an Enum costs 600 instructions.
 _OPENING: Final = ServerState.LOGIN
 _IDLE: Final = ServerState.IDLE
 _ACTIVE: Final = ServerState.ACTIVE
+_CLIENT_LOGIN: Final = ClientState.LOGIN
 _CLIENT_ACTIVE: Final = ClientState.ACTIVE
 _CLIENT_WAITING: Final = ClientState.WAITING
 _CLIENT_CLOSED: Final = ClientState.CLOSED
 _AT_WORK: Final = frozenset({_IDLE, _ACTIVE})
+
+_Member = TypeVar("_Member", bound=ClientSession | ServerSession)
 
 
 class Roster:
@@ -63,19 +65,21 @@ class Roster:
         }
         self.servers: dict[ServerState, Collection[ServerSession]] = {
             _IDLE: self._idle,
-            _ACTIVE: LinkedServers(self._at_work, self._idle),
+            _ACTIVE: Rest(self._at_work, self._idle, _ACTIVE),
             **self._others,
         }
         #: Server connections of every state, those being opened too. Asked for whenever a client
         #: has to wait, so it is kept beside the lists.
         self.server_count = 0
-        self._waiting: OrderedDict[ClientSession, None] = OrderedDict()
-        self._served: ClientList = {}
         self._arriving: ClientList = {}
-        self.clients: dict[ClientState, ClientList] = {
+        # Those in ACTIVE or WAITING; as with servers, which of them is told by the state and by
+        # `_waiting` alone.
+        self._welcomed: ClientList = {}
+        self._waiting = Line()
+        self.clients: dict[ClientState, Collection[ClientSession]] = {
             ClientState.LOGIN: self._arriving,
-            ClientState.ACTIVE: self._served,
-            ClientState.WAITING: self._waiting,
+            _CLIENT_ACTIVE: Rest(self._welcomed, self._waiting, _CLIENT_ACTIVE),
+            _CLIENT_WAITING: self._waiting,
         }
         self.cancel_requests: dict[ClientState, OrderedDict[CancelRequest, None]] = {
             ClientState.WAITING_CANCEL: OrderedDict(),
@@ -119,7 +123,7 @@ class Roster:
     @property
     def is_waited_for(self) -> bool:
         """Some client waits for a server, or for the welcome of the first."""
-        return bool(self._waiting or self._arriving)
+        return self._waiting.first is not None or bool(self._arriving)
 
     def idle_server(self) -> ServerSession | None:
         """Return the server that `link` would give next, if any."""
@@ -127,7 +131,7 @@ class Roster:
 
     def oldest_waiting(self) -> ClientSession | None:
         """Return the client that has waited longest for a server, if any waits."""
-        return next(iter(self._waiting), None)
+        return self._waiting.first
 
     def oldest_wait_s(self, now: float) -> float:
         """Return for how long the oldest waiting client has waited."""
@@ -137,8 +141,8 @@ class Roster:
     # --- who comes ---
 
     def add_client(self, client: ClientSession) -> None:
-        """Take in an authenticated client; it is in LOGIN until the welcome is known."""
-        self.clients[client.state][client] = None
+        """Take in an authenticated client, in LOGIN until the welcome is known, or else ACTIVE."""
+        (self._arriving if client.state is _CLIENT_LOGIN else self._welcomed)[client] = None
         self._census.client_came(self.database.headcount, client.user)
 
     def _add_server(self, server: ServerSession) -> None:
@@ -194,55 +198,58 @@ class Roster:
             each.server_count -= 1
         self._census.forget_if_empty(self.user)
 
-    # In a busy pool every query waits, so these two moves are made by hand. With a full pool seen
-    # at a glance (`Pool.has_its_due`) a wait costs 3,400 instructions; by the movers, and by asking
-    # `opening`, 12,200 (callgrind, compiled, 64 clients).
+    # In a busy pool every query waits, so these two moves are made by hand.
 
     def _queue(self, client: ClientSession) -> None:
         """Move a client from ACTIVE to the end of those who wait."""
         if client.state is not _CLIENT_ACTIVE:
             raise AssertionError(f"a client cannot go from {client.state.name} to WAITING")
-        del self._served[client]
         client.state = _CLIENT_WAITING
-        self._waiting[client] = None
+        self._waiting.join(client)
 
-    def _next_in_queue(self) -> ClientSession:
-        """Move the client that has waited longest back to ACTIVE, and return it."""
-        client, _ = self._waiting.popitem(last=False)
+    def _unqueue(self, client: ClientSession) -> None:
+        """Move a client that waits back to ACTIVE."""
+        self._waiting.leave(client)
         client.state = _CLIENT_ACTIVE
-        self._served[client] = None
-        return client
 
     def _move_client(self, client: ClientSession, state: ClientState) -> None:
         old = client.state
         if state not in CLIENT_MOVES[old]:
             raise AssertionError(f"a client cannot go from {old.name} to {state.name}")
-        del self.clients[old][client]
+        if old is _CLIENT_WAITING:
+            self._waiting.leave(client)
+        del (self._arriving if old is _CLIENT_LOGIN else self._welcomed)[client]
         client.state = state
         if state is not _CLIENT_CLOSED:
-            self.clients[state][client] = None
+            self._welcomed[client] = None
             return
         if client.rewriter is not None:
             client.rewriter.book.clear()
         self._census.client_left(self.database.headcount, client.user)
 
 
-class LinkedServers:
-    """The servers of a roster that are in ACTIVE: all that are at work but the idle ones."""
+class Rest(Generic[_Member]):
+    """Those of a list that are in one state: all but the members of another list."""
 
-    def __init__(self, at_work: ServerList, idle: list[ServerSession]) -> None:
-        """Look at these lists, which the roster keeps."""
-        self._at_work = at_work
-        self._idle = idle
+    def __init__(
+        self,
+        everybody: dict[_Member, None],
+        others: Collection[_Member],
+        state: ClientState | ServerState,
+    ) -> None:
+        """Look at these lists, which the roster keeps; `state` tells whose members are whose."""
+        self._everybody = everybody
+        self._others = others
+        self._state = state
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self._at_work) - len(self._idle)
+        return len(self._everybody) - len(self._others)
 
-    def __iter__(self) -> Iterator[ServerSession]:
+    def __iter__(self) -> Iterator[_Member]:
         """Go over them, in the order in which they came."""
-        return iter([server for server in self._at_work if server.state is _ACTIVE])
+        return iter([each for each in self._everybody if each.state is self._state])
 
-    def __contains__(self, server: object) -> bool:
-        """Say whether a server is one of them."""
-        return server in self._at_work and server not in self._idle
+    def __contains__(self, member: object) -> bool:
+        """Say whether a connection is one of them."""
+        return member in self._everybody and member not in self._others

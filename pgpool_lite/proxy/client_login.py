@@ -32,6 +32,7 @@ from pgpool_lite.proxy.logs import LOGGER, Stranger
 from pgpool_lite.proxy.origins import origin_of
 from pgpool_lite.proxy.secret_lookup import SecretLookup
 from pgpool_lite.proxy.sockets import (
+    hand_over,
     own_address,
     peer_address,
     peer_pid,
@@ -312,7 +313,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         session.rewrites = is_usual and rules.statements is not None
         session.names_pass = is_usual and rules.names_pass
         connection = make_connection(session, pool, self._transport, dispatcher)
-        self._transport.set_protocol(connection)
+        hand_over(self._transport, connection)
         key = backend.backend_key_data(session.cancel_key)
         greeting = settings.login_notify_message
         notice = backend.notice_response(greeting) if greeting else b""

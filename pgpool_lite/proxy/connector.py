@@ -19,7 +19,7 @@ from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.dialing import dial
 from pgpool_lite.proxy.negotiation import Conversation, Negotiation
 from pgpool_lite.proxy.resolver import Resolver
-from pgpool_lite.proxy.sockets import channel_binding, own_address, tls_name
+from pgpool_lite.proxy.sockets import channel_binding, hand_over, own_address, tls_name
 from pgpool_lite.proxy.watched import server_class
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.endpoint import Endpoint
@@ -276,7 +276,7 @@ class ServerLoginConnection(Conversation):
         )
         make = server_class(self._runtime.settings, pool)
         connection = make(server, pool, transport, self._runtime.dispatcher)
-        transport.set_protocol(connection)
+        hand_over(transport, connection)
         self._finish(None)
         if login.rest:
             connection.data_received(login.rest)  # while it can only be taken for what it is: ours

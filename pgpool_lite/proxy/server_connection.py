@@ -25,7 +25,7 @@ _USUAL: Final = RELAY | ANSWERED | SETTLED
 _IDLE: Final = ServerState.IDLE
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection:
     """Passes a server's bytes to the client that is linked to it."""
 
     __slots__ = (
@@ -151,6 +151,10 @@ class ServerConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close the socket once everything written has gone out."""
         self._dispatcher.lingering.close(self.transport, self._clock())
+
+    def eof_received(self) -> bool:
+        """Take a half-closed connection for a closed one."""
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Clear up after a server that went away."""

@@ -7,7 +7,7 @@ import pwd
 import re
 import socket
 from struct import Struct
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from pgpool_lite.config import Settings
 from pgpool_lite.wire.channel_binding import end_point_binding
@@ -29,6 +29,36 @@ class TunableSocket(Protocol):
 
     def setsockopt(self, level: int, option: int, value: int, /) -> None:
         """Set an option."""
+
+
+@runtime_checkable
+class Receiver(Protocol):
+    """What a transport calls from its second protocol on: asyncio's, less `connection_made`.
+
+    A class that inherits from `asyncio.Protocol` is an ordinary one of Python's, however it is
+    compiled: each of its fields is looked up by name. Those of a class that only looks like one
+    are read from where they lie (docs/design/decisions.md).
+    """
+
+    def data_received(self, data: bytes) -> None:
+        """Take a read."""
+
+    def eof_received(self) -> bool | None:
+        """Note that the peer will send no more; say whether to keep the connection open."""
+
+    def pause_writing(self) -> None:
+        """Write no more for now: the transport's buffer is full."""
+
+    def resume_writing(self) -> None:
+        """Write again."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Clear up: the socket is closed."""
+
+
+def hand_over(transport: asyncio.Transport, receiver: Receiver) -> None:
+    """Have `receiver` told of everything that comes from now on."""
+    transport.set_protocol(receiver)  # type: ignore[arg-type]  # it looks like one
 
 
 def peer_address(transport: asyncio.Transport) -> tuple[str, int]:

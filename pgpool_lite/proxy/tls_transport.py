@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
+from pgpool_lite.proxy.sockets import Receiver
+
 #: A record holds at most 16 KiB. RFC 8446, section 5.1.
 RECORD_SIZE: Final = 16_384
 #: Bytes of one read from the socket, as large as uvloop's.
@@ -51,7 +53,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def __init__(
         self,
         raw: asyncio.Transport,
-        protocol: asyncio.Protocol,
+        protocol: Receiver,
         context: ssl.SSLContext,
         buffer: memoryview,
         *,
@@ -259,13 +261,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand on to another protocol from now on."""
-        assert isinstance(protocol, asyncio.Protocol)
+        assert isinstance(protocol, Receiver)
         self._protocol = protocol
         self._hand_on = protocol.data_received
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return whom everything is handed on to."""
-        return self._protocol
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         """Return what the socket's transport knows, and `ssl_object`."""

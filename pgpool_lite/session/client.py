@@ -71,6 +71,8 @@ class ClientSession:
     relay: Callable[[bytes], None]
 
     __slots__ = (
+        "ahead",
+        "behind",
         "body_left",
         "cancel_key",
         "connected_at",
@@ -121,15 +123,12 @@ class ClientSession:
         self.is_congested = False  # what is written piles up, for it does not read: go on no more
         self.replication: Replication | None = None  # None for a usual client
         # --- the stream ---
-        #: Start of a small message that has not arrived whole.
-        self.tail = b""
+        self.tail = b""  # start of a small message that has not arrived whole
         #: Bytes still to come of a message whose head has been relayed (or dropped).
         self.body_left = 0
-        #: True while the body that is still to come is dropped, not relayed.
-        self.dropping = False
+        self.dropping = False  # the body that is still to come, instead of relaying it
         self.cut = b""  # what to relay in place of the read, when the verdict is CUT
-        #: The client has said Terminate.
-        self.is_leaving = False
+        self.is_leaving = False  # the client has said Terminate
         # --- replies ---
         #: What is not yet answered, oldest first, a byte each: see `entries`.
         self.owed = bytearray()
@@ -139,8 +138,7 @@ class ClientSession:
         #: What the server does with the messages of the open segment: see `copying`.
         self.skipping = copying.RUNS
         # --- named prepared statements ---
-        #: Reads that may name them go to the rewriter, which is made for the first of them.
-        self.rewrites = False
+        self.rewrites = False  # reads that may name them go to the rewriter, made for the first
         #: Names of statements pass although servers are shared; errors about them are explained.
         self.names_pass = False
         self.rewriter: Rewriter | None = None
@@ -155,6 +153,9 @@ class ClientSession:
         # --- pairing: moved by Pool, read by everyone ---
         self.state = _LOGIN
         self.server: ServerSession | None = None
+        #: Its neighbours among those who wait for a server. Kept by `pool.line.Line`.
+        self.ahead: ClientSession | None = None
+        self.behind: ClientSession | None = None
         #: Instants by the runtime's clock; 0.0 stands for "not now".
         self.connected_at = connected_at
         self.requested_at = connected_at
