@@ -122,9 +122,14 @@ def _or_null(key: str, text: str) -> str | None:
     return None if not text and key in _NULL_WHEN_UNSET else text
 
 
+def is_setting(key: str) -> bool:
+    """Say whether there is a setting of that name."""
+    return key in _TABLE
+
+
 def _refuse_unknown(key: str) -> None:
     """Raise for a key that is no setting."""
-    if key not in _TABLE:
+    if not is_setting(key):
         raise ConfigError(unknown("setting", key, _TABLE), key=key)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from pgpool_lite.config.assign import is_setting
 from pgpool_lite.console.answers import SHOW_TAG, Answer, CommandError, Done, Pending, Rows
 from pgpool_lite.console.controls import Controls, ShutdownMode
 from pgpool_lite.console.fields import Table, View
@@ -182,6 +183,8 @@ def _assignment(assignment: Assignment) -> Command:
         try:
             notice = request.controls.set_setting(assignment.key, assignment.value)
         except ConfigError as error:
+            if not is_setting(assignment.key):
+                _LOG.error("unknown parameter: pgbouncer/%s", assignment.key)
             raise CommandError("SET failed", detail=error.message) from None
         return Done(f"SET {assignment.key}={assignment.value}", notice)
 

@@ -24,7 +24,7 @@ class MendStatus:
     database: str
     user: str
     mend: str
-    #: Whose page, docs/rules/ID.md, tells more; "" for start-up parameters, which break none.
+    #: Whose page, docs/rules/ID.md, tells more; "" for what breaks none.
     rule: str
     times: int
     last: datetime
@@ -41,7 +41,7 @@ def _mends(view: View) -> Iterator[MendStatus]:
                 rule=rule_id,
                 times=mended.count,
                 last=wall_time(mended.last_at + view.wall_offset_s),
-                breaks=would_break(rule_id),
+                breaks=would_break(mend, rule_id),
             )
 
 

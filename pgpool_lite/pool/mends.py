@@ -7,6 +7,7 @@ So each is counted, and SHOW MENDS says what would break. Kept in `LeakCounters`
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,12 +20,17 @@ class Mend(enum.Enum):
     STARTUP = "start-up parameter"
     SETTING = "setting"
     PIN = "pin"
+    DEALLOCATE = "deallocate"
 
 
 #: What happens elsewhere to a client with such a parameter.
 _STARTUP_BREAKS: Final = (
     "PgBouncer refuses the client: unsupported startup parameter, or drops the parameter where"
     " ignore_startup_parameters says so."
+)
+_DEALLOCATE_BREAKS: Final = (
+    "DEALLOCATE names a statement that was prepared by the protocol; PgBouncer calls it otherwise"
+    " on its servers, so PostgreSQL says that it does not exist."
 )
 _STORIES: Final = {rule.id: rule.story for rule in RULES}
 
@@ -53,7 +59,17 @@ class Mends:
         mended.count += 1
         mended.last_at = now
 
+    def noter(self, mend: Mend, clock: Callable[[], float]) -> Callable[[], None]:
+        """Return what counts one mending of a kind that breaks no rule, whenever it is called."""
 
-def would_break(rule_id: str) -> str:
-    """Return what happens where it is not mended."""
-    return _STORIES.get(rule_id, _STARTUP_BREAKS)
+        def note() -> None:
+            self.note(mend, "", clock())
+
+        return note
+
+
+def would_break(mend: Mend, rule_id: str) -> str:
+    """Return what happens where it is not mended; "" for a pin whose rule is not known."""
+    if mend is Mend.STARTUP:
+        return _STARTUP_BREAKS
+    return _DEALLOCATE_BREAKS if mend is Mend.DEALLOCATE else _STORIES.get(rule_id, "")

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pgpool_lite.errors import ClientError
+from pgpool_lite.pool.mends import Mend
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.proxy.sockets import own_address, peer_address, tls_name
 from pgpool_lite.session.client import CUT, RELAY, REWRITE, SETTLED, ClientSession
 from pgpool_lite.session.refusals import StatementRules
 from pgpool_lite.session.rewriter import Rewriter
 from pgpool_lite.session.server import ServerSession
-from pgpool_lite.session.tracking import TrackingRewriter, TrackingSession
+from pgpool_lite.session.tracking import make_rewriter
 
 if TYPE_CHECKING:
     from pgpool_lite.proxy.dispatcher import Dispatcher
@@ -168,10 +169,8 @@ class ClientConnection:
         """Make the client's rewriter: it has named its first statement."""
         rules = self.pool.rules.statements or StatementRules()
         registry = self._dispatcher.registry.statements
-        kind = TrackingRewriter if isinstance(self.session, TrackingSession) else Rewriter
-        rewriter = kind(self.session, registry, rules, self._counters)
-        self.session.rewriter = rewriter
-        return rewriter
+        note = self.pool.leak_counters.mends.noter(Mend.DEALLOCATE, self._clock)
+        return make_rewriter(self.session, registry, rules, self._counters, note)
 
     def _pass_rewritten(self, server: ServerSession, data: bytes, *, is_new: bool) -> None:
         """Send what the rewriter made of a read, and the answers that it made up."""

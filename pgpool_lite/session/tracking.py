@@ -20,6 +20,7 @@ A Query in an open segment, and several statements in one text, pass as they are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -68,6 +69,26 @@ class TrackingSession(ClientSession):
         return super().receive(data)
 
 
+def make_rewriter(
+    session: ClientSession,
+    registry: StatementRegistry,
+    rules: StatementRules,
+    counters: ParseCounters,
+    on_deallocate: Callable[[], None],
+) -> Rewriter:
+    """Give a client that names its first statement a rewriter, and return that.
+
+    `on_deallocate` is told of each DEALLOCATE in SQL that is made to find its statement.
+    """
+    if isinstance(session, TrackingSession):
+        tracking = TrackingRewriter(session, registry, rules, counters)
+        tracking.on_deallocate(on_deallocate)
+        session.rewriter = tracking
+        return tracking
+    rewriter = session.rewriter = Rewriter(session, registry, rules, counters)
+    return rewriter
+
+
 class TrackingRewriter(Rewriter):
     """A client's stream, as long as it may name prepared statements in SQL too."""
 
@@ -86,6 +107,10 @@ class TrackingRewriter(Rewriter):
             session, self._outstanding, registry, rules, counters
         )
         self.book = self._tracking.book
+
+    def on_deallocate(self, told: Callable[[], None]) -> None:
+        """Have `told` called at each DEALLOCATE of a statement that the client has prepared."""
+        self._tracking.on_deallocate = told
 
     def rewrite(self, data: bytes, server: ServerSession) -> bytes:
         """Return what goes to `server` in place of a read, as `Rewriter` does."""
@@ -125,7 +150,7 @@ class TrackingRewriter(Rewriter):
 class TrackingRenaming(Renaming):
     """The messages of one client that name prepared statements, in SQL too."""
 
-    __slots__ = ("_portals", "has_deallocated")
+    __slots__ = ("_portals", "has_deallocated", "on_deallocate")
 
     def __init__(
         self,
@@ -141,6 +166,8 @@ class TrackingRenaming(Renaming):
         self.has_deallocated = False
         # Which statement each portal of a DEALLOCATE means.
         self._portals: dict[bytes, bytes] = {}
+        #: Called when a DEALLOCATE is sent that finds what the protocol has prepared.
+        self.on_deallocate: Callable[[], None] = _tell_nobody
 
     # --- simple queries ---
 
@@ -246,6 +273,7 @@ class TrackingRenaming(Renaming):
         if statement is not None:
             self._outstanding.note(OWN_PARSE, _nothing)
             self.changed += encode(codes.PARSE, name + bytes(4))
+            self.on_deallocate()
 
         def undo(is_failing: bool) -> None:
             if statement is not None:
@@ -254,6 +282,10 @@ class TrackingRenaming(Renaming):
                     book.add(name, statement)
 
         self._outstanding.note(DEALLOCATING, undo, name)
+
+
+def _tell_nobody() -> None:
+    """Tell nobody."""
 
 
 def _nothing(is_failing: bool) -> None:

@@ -287,7 +287,62 @@ async def test_mends_are_counted_by_the_rule_that_was_broken(
     ]  # fmt: skip
 
 
+async def test_a_deallocate_of_what_the_protocol_prepared_is_counted(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    pooler = await make_pooler(profile="transparent", pool_size=1, admin_users="postgres")
+    client = await connect(pooler)
+    await client.send(Parse("SELECT 1", name="s0") + Sync())
+    await client.until_ready()
+
+    await client.query("DEALLOCATE s0")
+    await client.query("DEALLOCATE s0")  # PostgreSQL knows none
+
+    assert await mends(connect, pooler) == [("deallocate", "", "1")]
+
+
 # --- drivers ---
+
+
+LEFT = {
+    "temporary table": ("CREATE TEMP TABLE mine AS SELECT 1", "SELECT count(*) FROM mine", "PL006"),
+    "held cursor": (
+        "DECLARE mine CURSOR WITH HOLD FOR SELECT 1",
+        "SELECT count(*) FROM pg_cursors WHERE name = 'mine'",
+        "PL007",
+    ),
+    "advisory lock": (
+        "SELECT pg_advisory_lock(42)",
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+        "PL004",
+    ),
+    "channel": ("LISTEN news", "SELECT count(*) FROM pg_listening_channels()", "PL011"),
+}
+
+
+@pytest.mark.parametrize(("leave", "find", "rule"), LEFT.values(), ids=LEFT)
+async def test_what_a_driver_leaves_pins_it_and_is_counted(
+    make_pooler: MakePooler, connect: Connect, leave: str, find: str, rule: str
+) -> None:
+    pooler = await make_pooler(profile="transparent", pool_size=2, admin_users="postgres")
+    host, port = pooler.host, pooler.port
+    one = await psycopg.AsyncConnection.connect(
+        f"host={host} port={port} user=postgres dbname=app", autocommit=True
+    )
+    other = await asyncpg.connect(host=host, port=port, user="postgres", database="app")
+    try:
+        await one.execute(leave)
+        with pytest.raises(asyncpg.PostgresError):
+            await other.execute("SELECT 1 FROM mine")
+        pid = await other.fetchval("SELECT pg_backend_pid()")
+        cursor = await one.execute(f"SELECT pg_backend_pid(), ({find})")
+        mine, count = await cursor.fetchone() or (pid, 0)
+    finally:
+        await one.close()
+        await other.close()
+
+    assert (mine != pid, count) == (True, 1)
+    assert await mends(connect, pooler) == [("pin", rule, "1")]
 
 
 async def test_psycopg_and_asyncpg_keep_what_they_set(make_pooler: MakePooler) -> None:

@@ -238,7 +238,7 @@ def test_a_set_of_what_only_a_start_can_change_is_answered_as_done_with_a_notice
     ]
 
 
-def test_a_set_that_fails_tells_why() -> None:
+def test_a_set_that_fails_tells_why(caplog: pytest.LogCaptureFixture) -> None:
     console = Console()
     console.controls.failure = ConfigError("unknown setting", key="nosuch")
 
@@ -246,6 +246,18 @@ def test_a_set_that_fails_tells_why() -> None:
 
     assert str(message) == "E ERROR 08P01 SET failed"
     assert message.fields["D"] == "nosuch: unknown setting"
+    assert "unknown parameter: pgbouncer/nosuch" in caplog.messages
+
+
+def test_a_bad_value_of_a_known_setting_is_no_unknown_parameter(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    console = Console()
+    console.controls.failure = ConfigError("expected a number", key="max_client_conn")
+
+    console.hears(Query("SET max_client_conn = abc"))
+
+    assert not any(each.startswith("unknown parameter") for each in caplog.messages)
 
 
 # --- commands that wait ---
