@@ -112,6 +112,16 @@ def fail(client: ClientSession) -> bool:
     return True
 
 
+def is_in_doubt(state: int) -> bool:
+    """Say whether a ReadyForQuery may be that of a Sync in doubt.
+
+    Raise ServerProtocolError in an open COPY: CommandComplete or an error ends that first.
+    """
+    if state == OPEN:
+        raise ServerProtocolError("server sent ReadyForQuery in the middle of a COPY")
+    return state == IN_DOUBT
+
+
 def take_doubtful_sync(client: ClientSession) -> None:
     """Note that a Sync is answered that was in doubt: the server had not read it in its COPY."""
     if client.skipping == MAY_DISCARD:

@@ -289,7 +289,7 @@ class ServerSession(OwnQueries):
         self.status = status
         self.statements.ready_count += 1
         owed = client.owed
-        if self.copying == copying.IN_DOUBT:
+        if self.copying and copying.is_in_doubt(self.copying):
             has_begun, self.has_begun = self.has_begun, False
             if not (has_begun or (owed and not HAS_ANSWER[owed[0]])):
                 copying.take_doubtful_sync(client)

@@ -125,7 +125,7 @@ class Serving:
         """End the process by force, unless it has ended."""
         if self.is_running:
             self._process.kill()
-        await self._process.wait()
+        await self.exit_code()
 
     def memory_kb(self, what: str) -> int:
         """Return VmRSS (resident now) or VmHWM (the most there ever was)."""

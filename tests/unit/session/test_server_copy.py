@@ -359,3 +359,14 @@ def test_promise_5_a_copy_that_nobody_asked_for_is_the_servers_fault(said: bytes
 
     with pytest.raises(ServerProtocolError):
         pair.server(CopyInResponse)
+
+
+def test_a_server_that_is_ready_in_the_middle_of_a_copy_breaks_the_protocol() -> None:
+    """Story, found by fuzzing: a server opened a COPY and was ready without having ended it.
+
+    Nothing was owed then, and an error behind it was looked up in an empty list: IndexError.
+    """
+    pair = Pair().client(COPY).server(CopyInResponse)
+
+    with pytest.raises(ServerProtocolError, match="in the middle of a COPY"):
+        pair.server(ReadyForQuery("T"))
