@@ -23,7 +23,7 @@ from pgpool_lite.diagnose.rules import Harm, Kind
 from pgpool_lite.pool.mends import Mend
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.evidence import Effect
-from pgpool_lite.session.following import NEVER_FOLLOWED, FollowedParameters, fits
+from pgpool_lite.session.following import MAX_SETTINGS, NEVER_FOLLOWED, FollowedParameters, fits
 from pgpool_lite.session.ledger import Ledger
 from pgpool_lite.session.parameters import quote_literal
 from pgpool_lite.session.server import ServerSession
@@ -59,6 +59,7 @@ def sift(
             and change.rule.harm is Harm.LEAVES
             and _may_follow(change.name)
             and change.name not in fixed
+            and (change.name in ledger.unread or len(ledger.unread) < MAX_SETTINGS)
         ):
             ledger.unread[change.name] = effect
         else:

@@ -48,7 +48,7 @@ def read_wishes(
             wishes[name] = value
         elif name in ignored:
             continue
-        elif tracked.takes_unreported:
+        elif tracked.takes_unreported(name):
             wishes[name] = value
         else:
             raise LoginRejected(f"unsupported startup parameter: {name}", hint=_hint(name))
@@ -70,7 +70,7 @@ def _read_options(
             wishes[name] = value
         elif name in ignored or "options" in ignored:
             continue
-        elif tracked.takes_unreported:
+        elif tracked.takes_unreported(name):
             wishes[name] = value
         else:
             raise LoginRejected(

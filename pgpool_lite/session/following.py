@@ -21,7 +21,8 @@ from pgpool_lite.session.parameters import TrackedParameters, Values, quote_lite
 MAX_SETTINGS: Final = 100
 MAX_BYTES: Final = 16_384
 
-#: Settings that no SET gives back: their value cannot be asked for, or is a transaction's.
+#: Settings that no SET or RESET gives back: their value cannot be asked for, or is a
+#: transaction's. A client cannot ask for them at its login either: the next one's link would fail.
 NEVER_FOLLOWED: Final = frozenset(
     {
         *("seed", "role", "session_authorization", "is_superuser"),
@@ -33,10 +34,9 @@ NEVER_FOLLOWED: Final = frozenset(
 class FollowedParameters(TrackedParameters):
     """Tracks what PostgreSQL reports, and everything else besides."""
 
-    @property
-    def takes_unreported(self) -> bool:
+    def takes_unreported(self, name: str) -> bool:
         """Say that a parameter follows its client even if PostgreSQL does not report it."""
-        return True
+        return name.lower() not in NEVER_FOLLOWED
 
     def has_unreported(self, values: Values) -> bool:
         """Say whether there is any parameter among these values that is not reported."""

@@ -52,9 +52,8 @@ class TrackedParameters:
         """Say whether a parameter follows its client; parameter names ignore case."""
         return name.lower() in self._position
 
-    @property
-    def takes_unreported(self) -> bool:
-        """Say whether any other parameter follows its client as well; see `following`."""
+    def takes_unreported(self, name: str) -> bool:
+        """Say whether a parameter that is not tracked follows its client; see `following`."""
         return False
 
     def has_unreported(self, values: Values) -> bool:

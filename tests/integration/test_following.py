@@ -97,6 +97,29 @@ async def test_what_postgresql_refuses_is_refused_at_the_first_query(
     assert await other.value("SELECT 1") == "1"
 
 
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"seed": "0.5"},
+        {"options": "-c transaction_read_only=on"},
+        {"options": "-c Transaction_Isolation=serializable"},
+        {"options": "--role=postgres"},
+    ],
+)
+async def test_what_no_reset_takes_away_is_refused_before_it_can_cost_the_next_client_its_server(
+    make_pooler: MakePooler, connect: Connect, wish: dict[str, str]
+) -> None:
+    pooler = await make_pooler(profile="transparent", pool_size=1)
+    other = await connect(pooler)
+
+    async with await WireClient.open(pooler.host, pooler.port) as client:
+        await client.send(StartupMessage({"user": "postgres", "database": "app", **wish}))
+        error = (await client.receive()).fields
+
+    assert error["M"].startswith("unsupported startup parameter")
+    assert await other.value("SELECT 1") == "1"
+
+
 async def test_what_is_ignored_stays_ignored(make_pooler: MakePooler, connect: Connect) -> None:
     pooler = await make_pooler(profile="transparent", ignore_startup_parameters="statement_timeout")
     client = await connect(pooler, statement_timeout="4321")
