@@ -7,7 +7,7 @@ import pwd
 import re
 import socket
 from struct import Struct
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 from pgpool_lite.config import Settings
 from pgpool_lite.wire.channel_binding import end_point_binding
@@ -31,7 +31,6 @@ class TunableSocket(Protocol):
         """Set an option."""
 
 
-@runtime_checkable
 class Receiver(Protocol):
     """What a transport calls from its second protocol on: asyncio's, less `connection_made`.
 

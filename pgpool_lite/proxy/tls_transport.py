@@ -259,9 +259,10 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     # --- who is there ---
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+    def set_protocol(self, protocol: asyncio.BaseProtocol | Receiver) -> None:
         """Hand on to another protocol from now on."""
-        assert isinstance(protocol, Receiver)
+        if isinstance(protocol, asyncio.BaseProtocol):
+            assert isinstance(protocol, asyncio.Protocol), "streams only"
         self._protocol = protocol
         self._hand_on = protocol.data_received
 
