@@ -173,12 +173,17 @@ class Doorway:
         if not (self._tcp_servers and self._shares_port and handover.is_possible()):
             self.close_tcp(lets_in=True)
             return
+        ports = set()
         for listening in self._duplicates():
             with listening:
                 handover.let_in_the_silent(listening)
-        self._handover = asyncio.get_running_loop().call_later(
-            handover.ANSWER_S, self._drop_newcomers
-        )
+                ports.add(listening.getsockname()[1])
+        if any(map(handover.is_half_way, ports)):
+            self._handover = asyncio.get_running_loop().call_later(
+                handover.ANSWER_S, self._drop_newcomers
+            )
+        else:
+            self._drop_newcomers()
 
     def _drop_newcomers(self) -> None:
         """Leave newcomers to the other processes, and close when handshakes are through."""

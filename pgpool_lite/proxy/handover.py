@@ -6,8 +6,9 @@ default, lets it move. So, before it closes, no handshake may be under way, and 
 
       0 s        tcp_defer_accept is switched off. Who has connected and says nothing is kept by the
                  kernel; it asks such a client once more within a second, and lets it in then.
-      ANSWER_S   SYNs are dropped. Their clients send them again after a second (RFC 6298), when
-                 only the other sockets are left; handshakes under way come to their end.
+      ANSWER_S   SYNs are dropped: at once if nobody `is_half_way`. Their clients send them again
+                 after a second (RFC 6298), when only the other sockets are left; handshakes under
+                 way come to their end.
       + OPENING_S   the doorway accepts who is left, and closes.
 
 All sockets of the port may do so at once, and no process needs to know another's place among them,
@@ -27,6 +28,10 @@ ANSWER_S: Final = 1.3
 #: A handshake that takes longer is reset in the end. Less than the second after which a client
 #: repeats its SYN, so that the repetition finds the socket closed.
 OPENING_S: Final = 0.5
+#: What the kernel knows of connections; the local address and the state of each are the second and
+#: the fourth word of its line. proc(5).
+_TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")
+_SYN_RECV: Final = b"03"
 #: SO_ATTACH_FILTER, which the module socket does not name. asm-generic/socket.h.
 _ATTACH_FILTER: Final = 26
 #: struct sock_filter and struct sock_fprog of linux/filter.h.
@@ -57,6 +62,25 @@ def is_possible() -> bool:
 def let_in_the_silent(listening: ListeningSocket) -> None:
     """Have the kernel let clients in that have not said anything, those as well that wait now."""
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
+
+
+def is_half_way(port: int) -> bool:
+    """Say whether anybody has a handshake under way at a port: to be asked behind the above.
+
+    So it is with who has connected and says nothing, as long as tcp_defer_accept keeps it out. True
+    as well where the kernel does not tell.
+    """
+    ending = b":%04X" % port
+    try:
+        for table in _TABLES:
+            with open(table, "rb") as lines:
+                for line in lines:
+                    words = line.split(None, 4)
+                    if words[3] == _SYN_RECV and words[1].endswith(ending):
+                        return True
+    except OSError:
+        return True
+    return False
 
 
 def drop_newcomers(listening: ListeningSocket) -> None:

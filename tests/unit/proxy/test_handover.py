@@ -30,6 +30,27 @@ def test_who_says_nothing_is_let_in_when_tcp_defer_accept_ends(listening: socket
             assert address == silent.getsockname()
 
 
+def test_who_says_nothing_is_half_way_and_who_is_let_in_is_not(listening: socket.socket) -> None:
+    address = listening.getsockname()[:2]
+    assert not handover.is_half_way(address[1])
+
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+    with socket.create_connection(address) as client:
+        assert handover.is_half_way(address[1])
+
+        client.sendall(b"hello")
+        with listening.accept()[0]:
+            assert not handover.is_half_way(address[1])
+
+
+def test_where_the_kernel_does_not_tell_somebody_may_be_half_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handover, "_TABLES", ("/no/such/table",))
+
+    assert handover.is_half_way(1)
+
+
 def test_who_has_begun_goes_on_while_newcomers_are_dropped(listening: socket.socket) -> None:
     address = listening.getsockname()[:2]
     with socket.create_connection(address) as early:
