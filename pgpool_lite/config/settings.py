@@ -247,6 +247,13 @@ class Settings:
     resolv_conf: str = setting(
         "", TEXT, changeable=False, doc="File that configures the DNS resolver."
     )
+    retry_stale_plans: bool = setting(
+        False,
+        FLAG,
+        doc="Whether a query that fails because a migration has changed what its prepared statement"
+        " returns is sent once more, where the client cannot notice; not one of PgBouncer's"
+        " settings.",
+    )
     sbuf_loopcnt: int = setting(
         5, count(), doc="Reads from one connection before the next has its turn; 0 any number."
     )

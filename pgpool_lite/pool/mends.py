@@ -21,6 +21,7 @@ class Mend(enum.Enum):
     SETTING = "setting"
     PIN = "pin"
     DEALLOCATE = "deallocate"
+    STALE_PLAN = "stale plan"
 
 
 #: What happens elsewhere to a client with such a parameter.
@@ -32,6 +33,16 @@ _DEALLOCATE_BREAKS: Final = (
     "DEALLOCATE names a statement that was prepared by the protocol; PgBouncer calls it otherwise"
     " on its servers, so PostgreSQL says that it does not exist."
 )
+_STALE_PLAN_BREAKS: Final = (
+    "A migration has changed what a prepared statement returns; PostgreSQL fails the query: cached"
+    " plan must not change result type."
+)
+#: By kind; a pin and a setting break the rule that they are counted under.
+_BREAKS: Final = {
+    Mend.STARTUP: _STARTUP_BREAKS,
+    Mend.DEALLOCATE: _DEALLOCATE_BREAKS,
+    Mend.STALE_PLAN: _STALE_PLAN_BREAKS,
+}
 _STORIES: Final = {rule.id: rule.story for rule in RULES}
 
 
@@ -70,6 +81,4 @@ class Mends:
 
 def would_break(mend: Mend, rule_id: str) -> str:
     """Return what happens where it is not mended; "" for a pin whose rule is not known."""
-    if mend is Mend.STARTUP:
-        return _STARTUP_BREAKS
-    return _DEALLOCATE_BREAKS if mend is Mend.DEALLOCATE else _STORIES.get(rule_id, "")
+    return _BREAKS.get(mend) or _STORIES.get(rule_id, "")

@@ -178,6 +178,7 @@ def _statement_rules(
         is PreparedStatementErrors.POSTGRES,
         tracks_sql=_first(database.sql_prepared_statements, settings.sql_prepared_statements)
         is SqlPreparedStatements.TRACK,
+        retries_stale=settings.retry_stale_plans,
         teaches=settings.teaching,
     )
 

@@ -169,8 +169,9 @@ class ClientConnection:
         """Make the client's rewriter: it has named its first statement."""
         rules = self.pool.rules.statements or StatementRules()
         registry = self._dispatcher.registry.statements
-        note = self.pool.leak_counters.mends.noter(Mend.DEALLOCATE, self._clock)
-        return make_rewriter(self.session, registry, rules, self._counters, note)
+        mends, clock = self.pool.leak_counters.mends, self._clock
+        tell = mends.noter(Mend.DEALLOCATE, clock), mends.noter(Mend.STALE_PLAN, clock)
+        return make_rewriter(self.session, registry, rules, self._counters, *tell)
 
     def _pass_rewritten(self, server: ServerSession, data: bytes, *, is_new: bool) -> None:
         """Send what the rewriter made of a read, and the answers that it made up."""

@@ -79,8 +79,12 @@ TAGS_OF_ALL: Final = (b"C\0\0\0\x13DEALLOCATE ALL\0", b"C\0\0\0\x10DISCARD ALL\0
 #: The severity, as it is never translated, after which PostgreSQL hangs up.
 FATAL: Final = b"\0VFATAL\0"
 #: SQLSTATE and a word of "cached plan must not change result type"; the rest is translated.
-STALE_PLAN: Final = b"\0C0A000\0"
-STALE_PLAN_ROUTINE: Final = b"\0RRevalidateCachedQuery\0"
+_STALE_PLAN: Final = (b"\0C0A000\0", b"\0RRevalidateCachedQuery\0")
+
+
+def tells_of_stale_plan(error: bytes) -> bool:
+    """Say whether an ErrorResponse says so: a migration has changed what a statement returns."""
+    return all(field in error for field in _STALE_PLAN)
 
 
 def whole_end(data: bytes, pos: int, needed_whole: bytes) -> int:

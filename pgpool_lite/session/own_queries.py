@@ -3,12 +3,14 @@
 A SET that gives a server its next client's parameters, a check, a reset, a connect_query: each is a
 Query of ours, and its answer is swallowed. A server that refuses one is of no further use, unless
 it was the connect_query. An idle server may also speak unasked: a notice, a notification, a changed
-parameter, or its last error. `OwnQueries` is the part of `ServerSession` that deals with these;
+parameter, or its last error. So is the end of an answer whose question has been asked again, as
+`usual.unrenamed` tells. `OwnQueries` is the part of `ServerSession` that deals with these;
 nothing of it runs while a client's answers pass.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from pgpool_lite.errors import ServerError, ServerProtocolError
@@ -36,10 +38,12 @@ class OwnQueries:
         "cut",
         "dropping",
         "errand",
+        "is_at_answer",
         "ledger",
         "own_failure",
         "own_refusal",
         "parameters",
+        "relay",
         "state",
         "statements",
         "swallowing",
@@ -51,10 +55,13 @@ class OwnQueries:
     cut: bytes
     dropping: bool
     errand: Errand | None
+    is_at_answer: bool
     ledger: Ledger | None
     own_failure: str
     own_refusal: str
     parameters: Values
+    #: Hop 4: write these bytes, this very object, to the server. The transport's own method.
+    relay: Callable[[bytes], None]
     state: ServerState
     statements: ServerStatements
     swallowing: int
@@ -87,6 +94,23 @@ class OwnQueries:
         self.own_failure = failure
         self.statements.unnamed = None  # a Query takes it away
         return encode_query(sql)
+
+    def ask_again(self, data: bytes) -> bytes:
+        """Send a client's segment once more that has failed at its first message; return b"".
+
+        The rest of the failed one's answer, its ReadyForQuery, is swallowed.
+        """
+        self.swallowing += 1
+        self.own_failure = "server went on after an error"
+        self.is_at_answer = True
+        self.relay(data)
+        return b""
+
+    def _swallow_rest(self, data: bytes, pos: int, relayed: bytes) -> int:
+        """Swallow from `pos` on, what stands before it is cut to what is `relayed`."""
+        verdict = self._swallow(data, pos)
+        self.cut = relayed + self.cut
+        return verdict
 
     def _swallow(self, data: bytes, pos: int) -> int:
         """Take replies that are not the client's: to our own queries, or to nobody."""

@@ -37,6 +37,8 @@ class StatementRules:
     answers_like_postgres: bool = False
     #: DEALLOCATE in SQL finds what was prepared by the protocol (sql_prepared_statements = track).
     tracks_sql: bool = False
+    #: A segment that meets a stale plan is asked again, where it can be (retry_stale_plans).
+    retries_stale: bool = False
     #: Refusals have DETAIL and HINT (teaching).
     teaches: bool = True
 

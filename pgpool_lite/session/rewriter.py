@@ -32,6 +32,7 @@ of the segment, so what those messages changed in the books is undone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -56,7 +57,7 @@ from pgpool_lite.session.statements import (
     ServerStatements,
     StatementRegistry,
 )
-from pgpool_lite.session.usual import take_usual
+from pgpool_lite.session.usual import take_usual, unrenamed
 from pgpool_lite.wire import codes
 from pgpool_lite.wire.framing import message_end
 
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from pgpool_lite.session.server import ServerSession
 
 _LENGTH: Final = Struct("!i")
+_ONE_SEGMENT: Final = bytes([SEGMENT])
 
 
 class Rewriter:
@@ -79,6 +81,7 @@ class Rewriter:
         "_session",
         "book",
         "left",
+        "on_retry",
         "reply",
     )
 
@@ -94,6 +97,8 @@ class Rewriter:
         self._registry = registry
         self._outstanding = Outstanding(session)
         self._outstanding.teaches = rules.teaches
+        #: Told of each segment that is asked again (retry_stale_plans).
+        self.on_retry: Callable[[], None] = _tell_nobody
         self._renaming = Renaming(session, self._outstanding, registry, rules, counters)
         #: What the client has prepared.
         self.book = self._renaming.book
@@ -315,10 +320,31 @@ class Rewriter:
         if is_first_answer and renaming.parsed_at == renaming.server_book.ready_count:
             renaming.fail_unnamed()
 
-    def plan_is_stale(self) -> None:
-        """Have the statements just bound prepared anew everywhere: a migration changed one."""
-        for statement in self._renaming.used:
+    def plan_is_stale(self, server: ServerSession, *, is_first_answer: bool) -> bytes:
+        """Have the statements just bound prepared anew everywhere: a migration changed one.
+
+        Return what to send in place of the segment that has met it, b"" if the client must know:
+        only with retry_stale_plans, where nothing has run or been passed on, and nothing is open or
+        in flight that has failed with it.
+        """
+        session, renaming = self._session, self._renaming
+        again = b""
+        if (
+            renaming.rules.retries_stale
+            and is_first_answer
+            and session.owed == _ONE_SEGMENT
+            and not (session.unsynced or session.body_left or server.copying)
+            and server.status == codes.STATUS_IDLE
+            and (session.watch is None or not session.watch.is_listening)
+        ):
+            again = unrenamed(server.asked, renaming)
+        for statement in renaming.used:
             self._registry.renew(statement)
+        if again:
+            session.owed.clear()
+            again = self.rewrite(again, server)
+            self.on_retry()
+        return again
 
     def deallocated_all(self, server_book: ServerStatements) -> None:
         """Note that the server has dropped all named statements: DEALLOCATE ALL, DISCARD ALL.
@@ -329,6 +355,10 @@ class Rewriter:
         later = self._outstanding.changed_in_flight()
         self.book.clear(later)
         server_book.clear(later)
+
+
+def _tell_nobody() -> None:
+    """Do nothing."""
 
 
 def _worth_waiting_for(data: bytes, pos: int) -> int:

@@ -69,8 +69,6 @@ class ServerSession(OwnQueries):
 
     #: Its socket, known from `attach` on.
     connection: ServerSide
-    #: Hop 4: write these bytes, this very object, to the server. The transport's own method.
-    relay: Callable[[bytes], None]
 
     __slots__ = (
         "asked",
@@ -86,10 +84,8 @@ class ServerSession(OwnQueries):
         "has_begun",
         "has_said_fatal",
         "id",
-        "is_at_answer",
         "is_congested",
         "keeps_client",
-        "relay",
         "released_at",
         "requested_at",
         "retires_at",
@@ -257,6 +253,10 @@ class ServerSession(OwnQueries):
                     self.is_at_answer = pos == answer_start
                     return self._hold(data, pieces, start, pos)
                 change = self._attend(data, pos, after, client, pos == answer_start)
+                if self.swallowing:  # the client is asked for again, and knows nothing of it
+                    return self._swallow_rest(
+                        data, after, b"".join([*(pieces or ()), data[start:pos]])
+                    )
             if owed and IS_SILENT[owed[0]]:
                 made_up = client.take_silent()
                 if made_up:
@@ -361,12 +361,10 @@ class ServerSession(OwnQueries):
         self.has_said_fatal = interest.FATAL in message
         if self.has_said_fatal:
             self.close_reason = "server closes the connection"
-        if (
-            rewriter is not None
-            and interest.STALE_PLAN in message
-            and interest.STALE_PLAN_ROUTINE in message
-        ):
-            rewriter.plan_is_stale()
+        if rewriter is not None and interest.tells_of_stale_plan(message):
+            again = rewriter.plan_is_stale(self, is_first_answer=is_first_answer)
+            if again:
+                return self.ask_again(again)
         is_in_segment = bool(owed) and IS_IN_SEGMENT[owed[0]]
         if rewriter is not None:
             if is_in_segment:

@@ -75,17 +75,21 @@ def make_rewriter(
     rules: StatementRules,
     counters: ParseCounters,
     on_deallocate: Callable[[], None],
+    on_retry: Callable[[], None],
 ) -> Rewriter:
     """Give a client that names its first statement a rewriter, and return that.
 
-    `on_deallocate` is told of each DEALLOCATE in SQL that is made to find its statement.
+    `on_deallocate` is told of each DEALLOCATE in SQL that is made to find its statement, `on_retry`
+    of each segment that is asked again since a migration has changed what it returns.
     """
     if isinstance(session, TrackingSession):
         tracking = TrackingRewriter(session, registry, rules, counters)
         tracking.on_deallocate(on_deallocate)
-        session.rewriter = tracking
-        return tracking
-    rewriter = session.rewriter = Rewriter(session, registry, rules, counters)
+        rewriter: Rewriter = tracking
+    else:
+        rewriter = Rewriter(session, registry, rules, counters)
+    rewriter.on_retry = on_retry
+    session.rewriter = rewriter
     return rewriter
 
 

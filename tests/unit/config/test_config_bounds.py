@@ -19,6 +19,7 @@ OURS = {
     "follow_unreported_parameters",
     "health_listen",
     "profile",
+    "retry_stale_plans",
     "session_leaks",
     "session_leaks_verify",
     "teaching",

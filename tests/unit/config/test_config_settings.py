@@ -138,6 +138,7 @@ OUR_OWN = {
     "prepared_statement_errors",
     "prepared_statements",
     "profile",
+    "retry_stale_plans",
     "session_leaks",
     "session_leaks_verify",
     "sql_prepared_statements",
