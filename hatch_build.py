@@ -37,6 +37,7 @@ MODULES = (
     "pgpool_lite/session/entries.py",
     "pgpool_lite/session/evidence.py",
     "pgpool_lite/session/following.py",
+    "pgpool_lite/session/glance.py",
     "pgpool_lite/session/interest.py",
     "pgpool_lite/session/meaning.py",
     "pgpool_lite/session/outstanding.py",

@@ -19,7 +19,7 @@ from pgpool_lite.pool import following
 from pgpool_lite.pool.mends import Mend, Mends
 from pgpool_lite.pool.rules import PoolRules
 from pgpool_lite.session.client import ClientSession
-from pgpool_lite.session.evidence import Effect
+from pgpool_lite.session.evidence import Effect, standing
 from pgpool_lite.session.ledger import Entry, Errand, Ledger, Party
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.watch import Watch
@@ -71,7 +71,7 @@ def enter(
     finds_its_own = is_pinned(server, pool.rules)
     if follows:
         effects = following.sift(server, pool, watch, ledger, effects)
-    for effect in effects:
+    for effect in standing(effects):
         change = effect.change
         if isinstance(change, Cleared):
             ledger.clear(change)
@@ -197,8 +197,8 @@ _VISIBLE: Final = {
     "channel": rule("PL011"),
 }
 _VISIBLE_KINDS: Final = frozenset(each.kind for each in _VISIBLE.values())
-#: Asks a server what stands on it: kind, name and value. What we prepare there comes by the
-#: protocol, not from SQL.
+#: Asks a server what stands on it: kind, name and value. What the pooler prepares there is left
+#: out; what else has come by the protocol is a client's, whose names pass as they are.
 VERIFICATION: Final = """\
 SELECT 'setting', name, setting FROM pg_catalog.pg_settings WHERE source = 'session'
 UNION ALL SELECT 'role', 'role', current_user WHERE current_user <> session_user
@@ -210,7 +210,7 @@ UNION ALL SELECT 'temporary table', relname, '' FROM pg_catalog.pg_class
  WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relkind IN ('r', 'p', 'v', 'S')
 UNION ALL SELECT 'held cursor', name, '' FROM pg_catalog.pg_cursors WHERE is_holdable
 UNION ALL SELECT 'prepared statement', name, '' FROM pg_catalog.pg_prepared_statements
- WHERE from_sql
+ WHERE from_sql OR name !~ '^PGBOUNCER_'
 UNION ALL SELECT 'channel', channel, '' FROM pg_catalog.pg_listening_channels() AS channel"""
 
 

@@ -11,6 +11,9 @@ the server answers. The answers are looked at only while something is open here:
 Which request a ReadyForQuery answers is counted from the client's `owed`. Where that goes wrong,
 because a COPY has swallowed a Sync, say, the rest is taken to have happened once nothing is owed.
 ROLLBACK TO takes back what came since the last SAVEPOINT that was seen here, whatever its name.
+
+What no rollback takes back waits for the end of its transaction as well: until then nobody else can
+find it, and a lock or a prepared statement that is taken off again by then is no leak.
 """
 
 from __future__ import annotations
@@ -157,7 +160,8 @@ class Evidence:
         elif tag == _COMMIT:
             self._keep(happened)
         elif tag in _BEGINNINGS and self._is_rolled_back:
-            self._forget()
+            self._take_back(0)
+            self._keep(happened)
         elif tag == _SAVEPOINT:
             self._marks.append(len(self.block))
         elif tag == _RELEASE and self._marks:
@@ -167,16 +171,15 @@ class Evidence:
         """Take a ReadyForQuery: a request is over, and maybe its transaction."""
         is_idle = status == codes.STATUS_IDLE
         if self._is_rolled_back and not is_idle:
-            del self.block[self._marks[-1] if self._marks else 0 :]
+            self._take_back(self._marks[-1] if self._marks else 0)
         elif self._is_rolled_back or (self._has_failed and is_idle):
-            self._forget()
+            self._take_back(0)
         done = self._answered()
         if self._has_failed:
             stays = self._has_completed
-            happened += [each for each in done if each.is_attempt or (stays and each.is_for_good)]
-        else:
-            happened += [each for each in done if each.is_for_good]
-            self.block += [each for each in done if not each.is_for_good]
+            done = [each for each in done if each.is_attempt or (stays and each.is_for_good)]
+        happened += [each for each in done if each.is_attempt]
+        self.block += [each for each in done if not each.is_attempt]
         if is_idle:
             self._keep(happened)
         self._has_completed = self._has_failed = self._is_rolled_back = False
@@ -193,11 +196,40 @@ class Evidence:
         return done
 
     def _keep(self, happened: list[Effect]) -> None:
-        """Note that the transaction has committed."""
+        """Note that the transaction is over: what is left of the block stays."""
         happened += self.block
-        self._forget()
-
-    def _forget(self) -> None:
         self.block.clear()
         self._marks.clear()
         self._is_rolled_back = False
+
+    def _take_back(self, mark: int) -> None:
+        """Note that what came since a mark was rolled back."""
+        self.block[mark:] = [each for each in self.block[mark:] if each.is_for_good]
+
+
+def standing(effects: list[Effect]) -> list[Effect]:
+    """Return what counts of the effects of one transaction: not what it has taken off again.
+
+    One unlock takes back one lock, and is used up by that.
+    """
+    counts: list[Effect] = []
+    for effect in effects:
+        change = effect.change
+        if not isinstance(change, Cleared):
+            counts.append(effect)
+            continue
+        gone = [
+            index
+            for index, each in enumerate(counts)
+            if isinstance(each.change, Leak)
+            and each.change.rule.harm is Harm.LEAVES
+            and each.change.rule.kind is change.kind
+            and change.name in ("", each.change.name)
+        ]
+        if change.kind is Kind.ADVISORY_LOCK and change.name and gone:
+            del counts[gone[-1]]
+            continue
+        for index in reversed(gone):
+            del counts[index]
+        counts.append(effect)
+    return counts

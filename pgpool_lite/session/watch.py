@@ -1,12 +1,12 @@
 """Does a client leave something on its server? Looks at the texts it sends. HOT while it is on.
 
-HOT rule: a harmless text costs a few searches in its bytes, a message that is no text its header.
+HOT rule: a harmless text costs a `glance`, a message that is no text its header.
 
 A `Watch` belongs to one client session whose pool has session_leaks. It sees each read before the
 session does. A Query or Parse that has not arrived whole is kept until it has, or until enough of
 it is there to be judged: what is not looked at must not be on its way. Nothing else is kept.
 
-Texts go through `is_harmless`, then through `diagnose`. The text of a Parse that leaves something
+Texts go through `glance`, then through `diagnose`. The text of a Parse that leaves something
 is remembered under the statement's name; so of the Binds that follow only those are looked at that
 name such a one, and none while there is none. A Bind counts as the statement's running. What comes
 of it is told by `evidence`.
@@ -17,15 +17,18 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from pgpool_lite.diagnose.leaks import Cleared, Leak, effects_of, may_leak
-from pgpool_lite.diagnose.rules import Harm, Kind, Severity
+from pgpool_lite.diagnose.journal import TEXT_LIMIT
+from pgpool_lite.diagnose.leaks import Cleared, Leak, effects_of
+from pgpool_lite.diagnose.rules import Harm, Kind, Severity, rule
 from pgpool_lite.session.entries import IS_REQUEST
 from pgpool_lite.session.evidence import Effect, Evidence
+from pgpool_lite.session.glance import is_harmless
 from pgpool_lite.session.ledger import Party, head_of, tags_of
 from pgpool_lite.session.meaning import HOLD_LIMIT, MEANINGS, REQUEST
 from pgpool_lite.session.parameters import APPLICATION_NAME, TrackedParameters
 from pgpool_lite.session.tracking import TrackingSession
 from pgpool_lite.wire import codes
+from pgpool_lite.wire.framing import message_end
 from pgpool_lite.wire.frontend import encode
 
 if TYPE_CHECKING:
@@ -39,38 +42,19 @@ _LENGTH: Final = Struct("!i").unpack_from
 _QUERY: Final = codes.QUERY
 _PARSE: Final = codes.PARSE
 _BIND: Final = codes.BIND
+_CLOSE: Final = codes.CLOSE
 _HEADER_SIZE: Final = codes.HEADER_SIZE
-#: How the texts begin that ask for nothing of a session's, unless by what is named in them.
-_ORDINARY: Final = frozenset(
-    {b"select", b"insert", b"update", b"delete", b"begin", b"begin\0", b"begin;", b"commit"}
-)
-_EXECUTE: Final = encode(codes.EXECUTE, bytes(5)) + encode(codes.SYNC)
 #: What stands behind the Bind of a usual segment.
-_ENDS: Final = (_EXECUTE, encode(codes.DESCRIBE, b"P\0") + _EXECUTE)
-_TOO_LONG: Final = len(_ENDS[1]) + 1
-_SHORTEST: Final = 13 + len(_EXECUTE)  # with a Bind of nothing
+_EXECUTE: Final = encode(codes.EXECUTE, bytes(5)) + encode(codes.SYNC)
+_DESCRIBE: Final = encode(codes.DESCRIBE, b"P\0") + _EXECUTE
+_EXECUTE_SIZE: Final = len(_EXECUTE)
+_DESCRIBE_SIZE: Final = len(_DESCRIBE)
+_SHORTEST: Final = 13 + _EXECUTE_SIZE  # with a Bind of nothing
 #: "This client prepared it in SQL": followed where sql_prepared_statements = track.
 _SQL_NAME_RULE: Final = "PL010"
-
-
-def is_harmless(data: bytes, start: int, end: int) -> bool:
-    """Say whether a text can be told at a glance to leave nothing: the usual statements can.
-
-    It ends at `end`, or at the zero byte before. Never True where `may_leak` says so; it costs a
-    fifth of that.
-    """
-    low = data[start:end].lower()
-    if low[:6] not in _ORDINARY:
-        return False
-    semicolon = low.find(b";")
-    return (
-        (semicolon < 0 or len(low) - semicolon <= 2)
-        and low.find(b"advisory_") < 0  # twice as fast as `in`, which tries it as a number first
-        and low.find(b"set_config") < 0
-        and low.find(b"currval") < 0
-        and low.find(b"lastval") < 0
-        and low.find(b"temp") < 0
-    )
+#: "Somebody's prepared statement": by PREPARE, or by a Parse whose name passes as it is.
+_PREPARED: Final = rule("PL009")
+_STATEMENT: Final = ord("S")
 
 
 def _is_usual_segment(data: bytes) -> bool:
@@ -79,19 +63,19 @@ def _is_usual_segment(data: bytes) -> bool:
     Saves the walk over its messages: 60 % of what an extended query costs here (bench/micro.py).
     """
     bind = 0
-    if data[0] == _PARSE:
-        bind = 1 + _LENGTH(data, 1)[0]
     last_bind = len(data) - _SHORTEST
+    if data[0] == _PARSE:
+        if last_bind < 0 or data[5]:
+            return False
+        bind = message_end(data, 0)
     if not 0 <= bind <= last_bind or data[bind] != _BIND:
         return False
-    end = bind + 1 + _LENGTH(data, bind + 1)[0]
-    if end <= bind or data[end : end + _TOO_LONG] not in _ENDS:
+    behind = len(data) - message_end(data, bind)
+    if not (behind == _EXECUTE_SIZE and data.endswith(_EXECUTE)) and not (
+        behind == _DESCRIBE_SIZE and data.endswith(_DESCRIBE)
+    ):
         return False
-    if not bind:
-        return True
-    start = data.find(0, _HEADER_SIZE) + 1
-    text_end = data.find(0, start, bind)
-    return 0 < start <= text_end and is_harmless(data, start, text_end)
+    return not bind or is_harmless(data[6:bind])
 
 
 class Watch:
@@ -154,7 +138,7 @@ class Watch:
         """Take one read; return what is to pass of it, the very object if all of it is."""
         if not self._is_inside and len(data) > _HEADER_SIZE:
             if data[0] == _QUERY:
-                if _LENGTH(data, 1)[0] + 1 == len(data) and is_harmless(data, 5, len(data)):
+                if message_end(data, 0) == len(data) and is_harmless(data[5:]):
                     return data
             elif not self._texts and _is_usual_segment(data):
                 return data
@@ -187,6 +171,8 @@ class Watch:
                     return self._refuse(data, pos, after, leak)
             elif message_type == _BIND and self._texts:
                 self._take_bind(data, pos, min(after, end))
+            elif message_type == _CLOSE and self._session.names_pass:
+                self._take_close(data, pos, after)
             if MEANINGS[message_type] == REQUEST:
                 self._requests += 1
             pos = after
@@ -220,9 +206,13 @@ class Watch:
         text_end = data.find(0, start, end)
         if text_end < 0:
             text_end = end  # the rest has not come
-        if is_harmless(data, start, text_end) or not may_leak(data[start:text_end]):
-            return None
         text = data[start:text_end]
+        if name and self._session.names_pass:
+            refused = self._take_name(name, text)
+            if refused is not None:
+                return refused
+        if is_harmless(text):
+            return None
         leaks, cleared = self._effects_of(text)
         refused = self._judge(leaks)
         if refused is not None or not (leaks or cleared):
@@ -241,6 +231,20 @@ class Watch:
         if text is not None:
             leaks, cleared = self._effects_of(text)
             self._expect(text, leaks, cleared)
+
+    def _take_name(self, name: bytes, text: bytes) -> Leak | None:
+        """Look at a Parse whose name passes as it is: the server keeps it for whoever comes."""
+        leaks = [Leak(_PREPARED, _shown(name), "", 0)]
+        refused = self._judge(leaks)
+        if refused is None:
+            self._expect(text, leaks, [])
+        return refused
+
+    def _take_close(self, data: bytes, pos: int, after: int) -> None:
+        """Look at a Close, which takes a statement off that came by its own name."""
+        name = data[pos + _HEADER_SIZE + 1 : after - 1]
+        if name and data[pos + _HEADER_SIZE] == _STATEMENT:
+            self._expect(b"", [], [Cleared(Kind.PREPARED, _shown(name))])
 
     def _effects_of(self, text: bytes) -> tuple[list[Leak], list[Cleared]]:
         """Return what a text does that concerns other clients, where it runs now."""
@@ -328,6 +332,10 @@ def first_text(data: bytes) -> bytes:
     end = 1 + int(_LENGTH(data, 1)[0]) if len(data) >= _HEADER_SIZE else 0
     start = _HEADER_SIZE if data[0] == _QUERY else data.find(0, _HEADER_SIZE) + 1
     return data[start:end].split(b"\0", 1)[0] if 0 < start < end else b""
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("utf-8", "replace")[:TEXT_LIMIT]
 
 
 def leaves(leak: Leak) -> bool:

@@ -12,7 +12,7 @@ from tests.conftest import MakePooler
 from tests.integration.conftest import Connect
 from tests.integration.watch import a_server_is_linked, no_server_is_linked
 from tests.wire_client import WireClient, eventually
-from tests.wire_messages import Bind, Execute, Parse, Query, Sync
+from tests.wire_messages import Bind, CloseStatement, Execute, Parse, Query, Sync
 
 SERVER = "SELECT pg_backend_pid()"
 
@@ -61,8 +61,10 @@ async def scene(make_pooler: MakePooler, connect: Connect) -> Scene:
     return await make_scene(make_pooler, connect, "warn")
 
 
-async def make_scene(make_pooler: MakePooler, connect: Connect, mode: str, size: int = 1) -> Scene:
-    pooler = await make_pooler(pool_size=size, session_leaks=mode)
+async def make_scene(
+    make_pooler: MakePooler, connect: Connect, mode: str, size: int = 1, limit: int = 200
+) -> Scene:
+    pooler = await make_pooler(pool_size=size, session_leaks=mode, max_prepared_statements=limit)
     culprit = await connect(pooler, application_name="api")
     return Scene(pooler, culprit, await connect(pooler, application_name="web"))
 
@@ -97,6 +99,50 @@ async def test_the_second_client_is_the_victim(
     assert answer in told
     assert scene.notices[0].startswith(f"N NOTICE 00000 {shown[:5]}: ")
     assert await scene.leaks() == [f"{shown}|{found}"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "answers", "shown"),
+    [
+        (0, ["E ERROR 42P05"], ["PL009|plan||SELECT 2"]),
+        (200, ["1", "2", "D 2", "C SELECT 1"], []),
+    ],
+)
+async def test_a_name_that_passes_as_it_is_stays_on_the_server(
+    make_pooler: MakePooler, connect: Connect, limit: int, answers: list[str], shown: list[str]
+) -> None:
+    scene = await make_scene(make_pooler, connect, "warn", limit=limit)
+
+    await scene.culprit.send(prepared("SELECT 1"))
+    told = await scene.culprit.until_ready()
+    await scene.victim.send(prepared("SELECT 2"))
+    answer = await scene.victim.until_ready()
+
+    assert [line[:8] for line in told if line[0] == "N"] == ["N NOTICE"] * (limit == 0)
+    assert [line[: len(want)] for line, want in zip(answer, answers, strict=False)] == answers
+    assert await scene.leaks() == shown
+
+
+async def test_a_name_that_its_client_closes_in_the_same_transaction_is_no_leak(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    scene = await make_scene(make_pooler, connect, "warn", limit=0)
+
+    await scene.culprit.send(prepared("SELECT 1")[:-5] + CloseStatement("plan") + Sync())
+    await scene.culprit.until_ready()
+    await scene.run("BEGIN")
+    await scene.run("PREPARE other AS SELECT 1")
+    await scene.run("SELECT pg_advisory_lock(7)")
+    await scene.run("DEALLOCATE other")
+    await scene.run("SELECT pg_advisory_unlock(7)")
+    await scene.run("COMMIT")
+
+    assert (scene.notices, await scene.leaks()) == ([], [])
+
+
+def prepared(sql: str) -> bytes:
+    """One segment that prepares a statement under a name and runs it."""
+    return Parse(sql, "plan") + Bind(statement="plan") + Execute() + Sync()
 
 
 LOOKS_ALIKE = [
@@ -268,6 +314,20 @@ HIDDEN = [
     ("CREATE TEMP TABLE basket (n int)", "PL006|basket|"),
     ("EXECUTE ''LISTEN news''", "PL011|news|"),
 ]
+
+
+async def test_what_the_pooler_prepares_is_nobodys_leak(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    pooler = await make_pooler(pool_size=1, session_leaks="warn", session_leaks_verify=True)
+    culprit = await connect(pooler)
+    scene = Scene(pooler, culprit, await connect(pooler))
+
+    await culprit.send(prepared("SELECT 1"))
+    await culprit.until_ready()
+    await scene.victim.query("SELECT 1")
+
+    assert await scene.leaks() == []
 
 
 @pytest.mark.parametrize(("hidden", "shown"), HIDDEN, ids=[shown for _, shown in HIDDEN])

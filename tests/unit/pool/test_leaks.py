@@ -253,7 +253,7 @@ def test_what_the_server_does_not_confirm_is_taken_off_its_ledger() -> None:
     server.data_received(DataRow("channel", "c", "") + CommandComplete("SELECT 1"))
     server.data_received(ReadyForQuery())
 
-    assert watched.names(server) == ["x", "a.b", "c"]  # it cannot tell of the first two
+    assert watched.names(server) == ["a.b", "x", "c"]  # it cannot tell of the first two
 
 
 def test_what_follows_clients_and_what_connect_query_sets_is_not_blamed_on_anybody() -> None:

@@ -61,6 +61,19 @@ def test_a_transaction_block_goes_on() -> None:
     assert transport_of(server).written == Query("BEGIN") + Query("COMMIT")
 
 
+def test_a_name_that_passes_as_it_is_is_refused_and_the_unnamed_statement_is_not() -> None:
+    watched = strict()
+    client, server = watched.add_client(), watched.add_server()
+    client.session.names_pass = True
+
+    client.data_received(Parse("SELECT 1", "plan") + Bind(statement="plan") + Execute() + Sync())
+
+    assert [line[:19] for line in heard(client)] == ["E ERROR 0A000 PL009", "Z I"]
+    unnamed = Parse("SELECT 1") + Bind() + Execute() + Sync()
+    assert watched.ask(client, unnamed, answer=DONE) == ["C SELECT 1", "Z I"]
+    assert transport_of(server).written == unnamed
+
+
 def test_a_failed_transaction_refuses_by_itself() -> None:
     watched = strict()
     client, server = watched.add_client(), watched.add_server()

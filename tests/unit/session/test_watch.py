@@ -1,56 +1,42 @@
-"""The quick look at a text: what it calls harmless must be so."""
+"""What a watch keeps of one client, and what it takes for settled."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pgpool_lite.diagnose.leaks import may_leak
+from pgpool_lite.diagnose.leaks import Cleared, Leak
+from pgpool_lite.diagnose.rules import Kind, rule
 from pgpool_lite.session.entries import SEGMENT
-from pgpool_lite.session.evidence import MAX_OPEN, Effect, Evidence
+from pgpool_lite.session.evidence import MAX_OPEN, Effect, Evidence, standing
 from pgpool_lite.session.parameters import TrackedParameters
-from pgpool_lite.session.watch import MAX_TEXTS, Watch, first_text, is_harmless
+from pgpool_lite.session.watch import MAX_TEXTS, Watch, first_text
 from tests.unit.pairs import make_client
-from tests.wire_messages import Bind, Execute, Parse, Query, Sync
-
-WORDS = (
-    *("SELECT", "INSERT", "update", "DELETE", "BEGIN", "COMMIT", "SET", "a", "1", ";", "; ", " "),
-    *("pg_advisory_lock(1)", "SET_CONFIG('a', 'b', false)", "currval('s')", "LASTVAL()", "\n"),
-    *("INTO TEMP t", "RESET ALL", "LISTEN c", "--", "/*", "*/", "'", "$$", "CREATE TEMP TABLE"),
-    "pg_temp.t",
-)
+from tests.wire_messages import Bind, ClosePortal, CloseStatement, Execute, Parse, Query, Sync
 
 
-@given(st.lists(st.sampled_from(WORDS), max_size=6))
-def test_what_is_harmless_at_a_glance_is_harmless_at_a_closer_look(words: list[str]) -> None:
-    text = " ".join(words).encode() + b"\0"
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_name_that_passes_as_it_is_is_left_and_taken_off(passes: bool) -> None:
+    client = make_client()
+    client.names_pass = passes
+    watch = Watch(client, TrackedParameters())
+    segment = Parse("SELECT 1", "a") + Bind(statement="a") + Execute() + Sync()
 
-    assert not (is_harmless(text, 0, len(text)) and may_leak(text[:-1]))
+    assert watch.look(segment) is segment
+    watch.look(ClosePortal("a") + CloseStatement("") + CloseStatement("a") + Sync())
 
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"SELECT abalance FROM pgbench_accounts WHERE aid = 1",
-        b"UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = 1;",
-        b"INSERT INTO t (a) VALUES ($1) RETURNING id",
-        b"BEGIN",
-        b"begin;",
-        b"COMMIT",
-    ],
-)
-def test_the_usual_statements_are_harmless_at_a_glance(text: bytes) -> None:
-    data = b"12345" + text + b"\0"
-
-    assert is_harmless(data, 5, len(data))
+    changes = [each.change for request in watch.evidence.waiting for each in request.effects]
+    assert changes == ([Leak(rule("PL009"), "a", "", 0), Cleared(Kind.PREPARED, "a")] * passes)
 
 
-@pytest.mark.parametrize(
-    "text", [b"SELECT 1; SET a.b = 1", b"SET a.b = 1", b"SELECT pg_try_ADVISORY_lock(1)", b""]
-)
-def test_what_is_not_sure_is_looked_at_more_closely(text: bytes) -> None:
-    assert not is_harmless(text + b"\0", 0, len(text) + 1)
+def test_what_a_transaction_takes_off_again_does_not_count() -> None:
+    lock, unlock = Leak(rule("PL004"), "7", "", 0), Cleared(Kind.ADVISORY_LOCK, "7")
+    plan, gone = Leak(rule("PL009"), "a", "", 0), Cleared(Kind.PREPARED, "")
+    attempt = Leak(rule("PL010"), "a", "", 0)
+    changes: list[Leak | Cleared] = [unlock, lock, plan, lock, attempt, unlock, plan, gone]
+
+    left = standing([Effect(change, "", "") for change in changes])
+
+    assert [each.change for each in left] == [unlock, lock, attempt, gone]
 
 
 @pytest.mark.parametrize(
