@@ -271,17 +271,21 @@ class TrackingRenaming(Renaming):
     def _deallocate(self, name: bytes) -> None:
         """Have an Execute find the statement that it deallocates, or none; list it."""
         book, server_book = self.book, self.server_book
-        statement = book.remove(name)
+        statement, stray = book.remove(name), Statement(b"", name)
         self._outstanding.note(OWN_CLOSE, _nothing)
         self.changed = encode(codes.CLOSE, b"S" + name + b"\0")
+
+        def unmade(is_failing: bool) -> None:
+            server_book.remove(stray)
+
         if statement is not None:
-            self._outstanding.note(OWN_PARSE, _nothing)
+            self._outstanding.note(OWN_PARSE, unmade)
             self.changed += encode(codes.PARSE, name + bytes(4))
             self.on_deallocate()
 
         def undo(is_failing: bool) -> None:
             if statement is not None:
-                server_book.add(Statement(b"", name))  # a stray: what was made for it
+                server_book.add(stray)  # what was made for it, unless `unmade` comes next
                 if name not in book.names:
                     book.add(name, statement)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pgpool_lite.config import load
 from pgpool_lite.pooler import Pooler
+from pgpool_lite.session.states import ServerState
 from tests.conftest import MakePooler
 from tests.integration.conftest import Address, Connect
 from tests.integration.differential import (
@@ -214,6 +215,21 @@ async def test_what_a_failed_pipeline_leaves_on_the_server_is_closed_in_time(
         await client.query("ROLLBACK")
     await prepare(client, x="SELECT 1", y="SELECT 2")
     assert await client.value(PREPARED) == "SELECT 1,SELECT 2"
+
+
+async def test_what_fails_again_and_again_leaves_nothing_in_the_servers_book(
+    tracking: Pooler, connect: Connect
+) -> None:
+    client = await connect(tracking)
+    await prepare(client, mine="SELECT 1")
+    for _ in range(10):
+        await client.send(Query("BEGIN"), Query("SELECT oops"), Query("DEALLOCATE mine"))
+        await client.until_ready(3)
+        await client.query("ROLLBACK")
+    (pool,) = tracking.runtime.registry.pools.values()
+    (server,) = pool.servers[ServerState.IDLE]
+    assert [each.text for each in server.statements.held] == ["SELECT 1"]
+    assert await client.value(PREPARED) == "SELECT 1"
 
 
 async def test_a_failed_transaction_may_be_left_and_the_statement_freed_in_one_segment(
