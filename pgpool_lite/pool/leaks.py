@@ -22,6 +22,7 @@ from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.evidence import Effect, standing
 from pgpool_lite.session.ledger import Entry, Errand, Ledger, Party
 from pgpool_lite.session.server import ServerSession
+from pgpool_lite.session.victims import hear
 from pgpool_lite.session.watch import Watch
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def notice_victim(
     """Return what a client is the first to find on its server, as far as `data` can notice it."""
     ledger = server.ledger
     assert ledger is not None
-    found = ledger.notice(watch.party_of_read(data, now), data)
+    found = ledger.notice(watch.party_of_read(data, now), hear(data, names_pass=watch.names_pass))
     pool.leak_counters.victim_count += len(found)
     return found
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from pgpool_lite.diagnose.journal import Cleared, Leak
 from pgpool_lite.diagnose.rules import Kind
+from pgpool_lite.session.victims import Heard, is_felt
 
 if TYPE_CHECKING:
     from pgpool_lite.session.evidence import Effect
@@ -24,9 +25,6 @@ MAX_ENTRIES: Final = 100
 #: Characters that are kept of a statement, and of a name or value.
 STATEMENT_LIMIT: Final = 200
 NAME_LIMIT: Final = 64
-
-#: What every statement of the next client runs under, whatever it says.
-_FELT_BY_ALL: Final = frozenset({Kind.SETTING, Kind.ROLE, Kind.LIBRARY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +138,14 @@ class Ledger:
         self.unread = {}
         self.asked = {}
 
-    def notice(self, victim: Party, text: bytes) -> list[Entry]:
-        """Return the entries that a client is the first to find, and note that.
-
-        `text` is what it has sent: it finds what every statement runs under, and what it names.
-        """
-        low = text.lower()
+    def notice(self, victim: Party, heard: Heard) -> list[Entry]:
+        """Return the entries that a client is the first to find, by what it says; note that."""
         found = [
             entry
             for entry in self.entries.values()
             if entry.victim is None
             and entry.culprit.client_id != victim.client_id
-            and _is_felt(entry.leak, low)
+            and is_felt(entry.leak, heard)
         ]
         for entry in found:
             entry.victim = victim
@@ -161,16 +155,6 @@ class Ledger:
     def count(self) -> None:
         """Count the entries without a victim anew."""
         self.unnoticed = sum(entry.victim is None for entry in self.entries.values())
-
-
-def _is_felt(leak: Leak, low: bytes) -> bool:
-    kind = leak.rule.kind
-    if kind in _FELT_BY_ALL:
-        return True
-    if kind is Kind.ADVISORY_LOCK:
-        return b"advisory" in low
-    name = re.escape(leak.name.lower().encode(errors="replace"))
-    return re.search(rb"(?<![\w$])" + name + rb"(?![\w$])", low) is not None
 
 
 # --- what a client said ---

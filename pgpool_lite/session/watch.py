@@ -304,6 +304,11 @@ class Watch:
 
     # --- about the client ---
 
+    @property
+    def names_pass(self) -> bool:
+        """The names of its prepared statements reach servers as they are."""
+        return self._session.names_pass
+
     def party(self, statement: str, tags: str, now: float) -> Party:
         """Return the client as it is now, with what it said."""
         session = self._session

@@ -371,12 +371,12 @@ def test_the_first_victim_is_kept_and_the_culprit_is_none() -> None:
     watched.ask(a, SET)
     watched.ask(a, "SELECT 1")
     assert watched.entries(server)[0].victim is None
-    watched.ask(b, "SELECT 2")
+    watched.ask(b, "TABLE t")
     watched.ask(c, "SELECT 3")
 
     victim = watched.entries(server)[0].victim
     assert victim is not None
-    assert (victim.client_id, victim.statement) == (b.session.id, "SELECT 2")
+    assert (victim.client_id, victim.statement) == (b.session.id, "TABLE t")
 
 
 def test_what_must_be_named_to_be_noticed_finds_its_victim_by_name() -> None:
@@ -398,12 +398,12 @@ def test_a_client_that_had_to_wait_is_a_victim_too() -> None:
     a, b, server = watched.add_client(), watched.add_client(), watched.add_server()
 
     a.data_received(Query(SET))
-    b.data_received(Query("SELECT 1"))
+    b.data_received(Query("TABLE t"))
     server.data_received(DONE)
 
     victim = watched.entries(server)[0].victim
     assert victim is not None
-    assert (victim.client_id, victim.statement) == (b.session.id, "SELECT 1")
+    assert (victim.client_id, victim.statement) == (b.session.id, "TABLE t")
 
 
 # --- advisory locks ---

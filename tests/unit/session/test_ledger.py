@@ -7,6 +7,7 @@ import pytest
 from pgpool_lite.diagnose.leaks import effects_of
 from pgpool_lite.session.leak_words import ago
 from pgpool_lite.session.ledger import MAX_ENTRIES, Ledger, Party, head_of, tags_of
+from pgpool_lite.session.victims import Heard
 
 
 def party(client_id: int = 1) -> Party:
@@ -41,7 +42,7 @@ def test_the_last_who_leaves_something_is_its_culprit_and_its_victim_is_sought_a
     ledger = Ledger()
 
     run(ledger, "SET search_path TO a", client_id=1)
-    ledger.notice(party(2), b"SELECT 1")
+    ledger.notice(party(2), Heard(b"SELECT f()", (), False))
     run(ledger, "SET search_path TO b", client_id=2)
 
     [entry] = ledger.entries.values()
@@ -53,7 +54,7 @@ def test_who_leaves_it_again_keeps_its_first_victim() -> None:
     ledger = Ledger()
 
     run(ledger, "SET search_path TO a")
-    ledger.notice(party(2), b"SELECT 1")
+    ledger.notice(party(2), Heard(b"SELECT f()", (), False))
     run(ledger, "SET search_path TO a")
 
     [entry] = ledger.entries.values()
@@ -82,31 +83,6 @@ def test_what_is_taken_back_by_kind_leaves_other_kinds() -> None:
     assert names(ledger) == ["c"]
     ledger.wipe()
     assert ledger.is_clean
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        (b"SELECT * FROM orders", ["orders"]),
-        (b'TABLE "ORDERS"', ["orders"]),
-        (b"SELECT * FROM reorders, orders_x", []),
-        (b"\xff\xfe orders", ["orders"]),
-        (b"", []),
-    ],
-)
-def test_a_name_is_found_as_a_word(text: bytes, found: list[str]) -> None:
-    ledger = Ledger()
-    run(ledger, "CREATE TEMP TABLE orders (a int)")
-
-    assert [entry.leak.name for entry in ledger.notice(party(2), text)] == found
-
-
-def test_a_lock_is_noticed_by_who_asks_for_locks() -> None:
-    ledger = Ledger()
-    run(ledger, "SELECT pg_advisory_lock(1)")
-
-    assert ledger.notice(party(2), b"SELECT 1") == []
-    assert len(ledger.notice(party(2), b"SELECT PG_TRY_ADVISORY_LOCK(2)")) == 1
 
 
 @pytest.mark.parametrize(
