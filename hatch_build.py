@@ -54,6 +54,7 @@ MODULES = (
     "pgpool_lite/session/watch.py",
     "pgpool_lite/pool/admission.py",
     "pgpool_lite/pool/applicants.py",
+    "pgpool_lite/pool/arrivals.py",
     "pgpool_lite/pool/challenges.py",
     "pgpool_lite/pool/database.py",
     "pgpool_lite/pool/headcount.py",

@@ -21,7 +21,7 @@ from pgpool_lite.pool.applicants import Admission, Applicant, Origin, Question
 from pgpool_lite.pool.challenges import TRUST, Challenges
 from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.registry import CONSOLE, Registry
-from pgpool_lite.pool.wishes import read_wishes
+from pgpool_lite.pool.wishes import KnownWishes
 from pgpool_lite.session.auth_query import FoundUser
 from pgpool_lite.session.client_login import Challenge
 from pgpool_lite.session.replication import Replication, ReplicationKind
@@ -61,6 +61,7 @@ class Doorkeeper:
         self._registry = registry
         self._name_system_user = name_system_user
         self._challenges = Challenges()
+        self._wishes = KnownWishes()
 
     # --- before the proof ---
 
@@ -95,7 +96,7 @@ class Doorkeeper:
     def _meet(self, startup: StartupMessage, origin: Origin, now: float) -> Applicant:
         """Read who wants in, and where to."""
         registry = self._registry
-        wishes, application_name = read_wishes(
+        wishes, application_name = self._wishes.read(
             startup, registry.config.settings, registry.tracked, origin.address
         )
         user = startup.parameters.get("user", "")

@@ -65,7 +65,10 @@ class Census:
 
     def of_user(self, user: str) -> Headcount:
         """Return the headcount of a user, made if need be."""
-        return self._users.setdefault(user, Headcount("max_user_connections"))
+        theirs = self._users.get(user)
+        if theirs is None:  # or `setdefault` would make one each time
+            theirs = self._users[user] = Headcount("max_user_connections")
+        return theirs
 
     def client_came(self, database: Headcount, user: str) -> None:
         """Count a client that has proved to be `user`."""

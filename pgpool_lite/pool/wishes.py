@@ -14,7 +14,7 @@ from pgpool_lite.config import Settings
 from pgpool_lite.errors import LoginRejected
 from pgpool_lite.session.parameters import TrackedParameters, Values
 from pgpool_lite.session.replication import Replication
-from pgpool_lite.wire.frontend import StartupMessage
+from pgpool_lite.wire.frontend import REMEMBERED, StartupMessage
 
 #: What C's isspace() takes for a blank.
 _BLANKS: Final = " \t\n\v\f\r"
@@ -22,6 +22,41 @@ _BLANKS: Final = " \t\n\v\f\r"
 _BAD_OPTIONS: Final = (
     "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed"
 )
+
+
+class KnownWishes:
+    """What `read_wishes` has found, for clients that say the same. Owned by the doorkeeper."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._settings: Settings | None = None
+        self._found: dict[StartupMessage, tuple[Values, str]] = {}
+
+    def __len__(self) -> int:
+        """Return how many StartupMessages are known."""
+        return len(self._found)
+
+    def read(
+        self,
+        startup: StartupMessage,
+        settings: Settings,
+        tracked: TrackedParameters,
+        address: tuple[str, int],
+    ) -> tuple[Values, str]:
+        """Return what `read_wishes` does; 4,500 instructions less if it has been asked before.
+
+        `startup` is the one object that `decode_startup` returns for a packet. Forgets everything
+        once the settings change. Raises LoginRejected as `read_wishes` does.
+        """
+        if settings is not self._settings or len(self._found) > REMEMBERED:
+            self._settings = settings
+            self._found.clear()
+        found = self._found.get(startup)
+        if found is None:
+            found = read_wishes(startup, settings, tracked, address)
+            if not settings.application_name_add_host:  # else it is about the address too
+                self._found[startup] = found
+        return found
 
 
 def read_wishes(
