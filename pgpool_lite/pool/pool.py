@@ -98,7 +98,8 @@ class Pool(Roster):
 
     def set_rules(self, rules: PoolRules) -> None:
         """Follow new rules from now on, after a RELOAD."""
-        if rules.statements != self.rules.statements:
+        known = (self.rules.statements, self.rules.session_leaks)
+        if (rules.statements, rules.session_leaks) != known:
             self.lagging = list(self._welcomed)
         if (rules.session_leaks is _OFF) is not (self.rules.session_leaks is _OFF):
             self.retire(CLOSE_NEEDED)  # those that log in from now on are watched, or not

@@ -210,29 +210,29 @@ class ClientConnection:
             self._dispatcher.release(server, self.pool)
 
     def follow_rules(self) -> bool:
-        """Treat prepared statements by the pool's new rules; False: not now, but ask again.
+        """Follow the pool's new rules for statements and leaks; False: not now, but ask again.
 
-        Whether names are rewritten at all can only change while nothing is in flight. A replication
-        client, whose server is its own, needs none of it.
+        Names begin to be rewritten, and a client to be watched, only while nothing is in flight.
         """
         session, rules = self.session, self.pool.rules
         if session.replication is not None:
-            return True
+            return True  # its server is its own
         rewriter = session.rewriter
+        held = session.tail or self._held or self._raw
+        is_at_rest = session.server is None and not (held or session.body_left)
         if (rules.statements is not None) is session.rewrites:
             if rewriter is not None and rules.statements is not None:
                 rewriter.follow(rules.statements)
-            return True
-        held = session.tail or self._held or self._raw
-        if held or session.server is not None or session.body_left:
+        elif is_at_rest:
+            if rewriter is not None:
+                rewriter.book.clear()
+                session.rewriter = None
+            session.rewrites = rules.statements is not None
+            session.names_pass = rules.names_pass
+            self._is_plain = session.rewrites and not self.session.is_congested
+        else:
             return False
-        if rewriter is not None:
-            rewriter.book.clear()
-            session.rewriter = None
-        session.rewrites = rules.statements is not None
-        session.names_pass = rules.names_pass
-        self._is_plain = session.rewrites and not self.session.is_congested
-        return True
+        return self._dispatcher.renew(self, is_at_rest=is_at_rest)
 
     def look_again(self) -> None:
         """Go on with a read that waited for answers, if they are there."""

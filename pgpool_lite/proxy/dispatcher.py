@@ -33,6 +33,7 @@ from pgpool_lite.pool.opening import Evict
 from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.pool.teaching import NO_SERVER_YET, Scene, explain
+from pgpool_lite.proxy import watched
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.lingering import Lingering
 from pgpool_lite.proxy.logs import ConnectionLog
@@ -323,6 +324,10 @@ class Dispatcher:
             server.relay(TERMINATE)
         server.connection.close()
         self.on_change()
+
+    def renew(self, client: ClientConnection, *, is_at_rest: bool) -> bool:
+        """Have a client watched as its pool's rules are now; False: not now (`watched.renew`)."""
+        return watched.renew(client, self, is_at_rest=is_at_rest)
 
     # --- the sweep ---
 

@@ -1,8 +1,9 @@
 """Connections whose clients are watched for what they leave on servers: session_leaks.
 
-The usual connections know nothing of it. Where a pool has session_leaks, its clients and servers
-get these, which look at a read before the usual ones do: `Watch` at what a client says, `Evidence`
-at what a server answers, and at that only while it is open what has become of something.
+The usual connections know nothing of it; a client changes its connection when that changes. Where a
+pool has session_leaks, its clients and servers get these, which look at a read before the usual
+ones do: `Watch` at what a client says, `Evidence` at what a server answers, and at that only while
+it is open what has become of something.
 
 Where a NOTICE stands: in front of the read in which its transaction ends, if that begins at a
 message, else behind the next read that ends at one. So it comes before the ReadyForQuery that the
@@ -28,6 +29,7 @@ from pgpool_lite.proxy.guarded import (
     server_connection_class,
 )
 from pgpool_lite.proxy.server_connection import ServerConnection
+from pgpool_lite.proxy.sockets import hand_over
 from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.evidence import Effect
 from pgpool_lite.session.leak_words import (
@@ -282,6 +284,10 @@ class WatchedClientConnection(GuardedClientConnection):
         self._lookout = Lookout(pool, dispatcher)
         self._watch = self._lookout.watch(session)
 
+    def take_over(self, watch: Watch) -> None:
+        """Go on with what another connection's watch knows of the client."""
+        self._watch.take_over(watch)
+
     def data_received(self, data: bytes) -> None:
         """Look at a read, pass on what may pass of it, and see whether it finds something."""
         watch = self._watch
@@ -340,6 +346,30 @@ def make_connection(
     settings, is_usual = dispatcher.registry.config.settings, session.replication is None
     kind = client_class(settings, pool, is_watched=is_usual)
     return kind(session, pool, transport, dispatcher)
+
+
+def renew(old: ClientConnection, dispatcher: Dispatcher, *, is_at_rest: bool) -> bool:
+    """Give a client the connection that it would get now, if its pool watches otherwise.
+
+    False: not now, for it is not at rest, or its watch is not. What is known of it stays known.
+    """
+    session, pool, watch = old.session, old.pool, old.session.watch
+    mode = pool.rules.session_leaks
+    refuses = mode is SessionLeaks.ERROR
+    if (mode is _OFF and watch is None) or (
+        mode is not _OFF and watch is not None and isinstance(watch, RefusingWatch) is refuses
+    ):
+        return True
+    if not is_at_rest or session.is_congested or not (watch is None or watch.is_at_rest):
+        return False
+    kind = client_class(dispatcher.registry.config.settings, pool)
+    new = kind(session, pool, old.transport, dispatcher)
+    hand_over(old.transport, new)
+    if not isinstance(new, WatchedClientConnection):
+        session.watch = None
+    elif watch is not None:
+        new.take_over(watch)
+    return True
 
 
 def client_class(

@@ -302,6 +302,18 @@ class Watch:
             return []
         return self.evidence.settle()
 
+    # --- where another watch takes its place ---
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Nothing of a read is kept, nothing is open, and nothing is to be said."""
+        return not (self._is_inside or self.evidence.is_open or self.reply or self.notices)
+
+    def take_over(self, other: Watch) -> None:
+        """Go on with what another watch, at rest, knows of the client."""
+        self.wishes, self.evidence, self.told = other.wishes, other.evidence, other.told
+        self._texts, self._text_bytes = other._texts, other._text_bytes
+
     # --- about the client ---
 
     @property

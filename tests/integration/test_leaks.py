@@ -15,6 +15,7 @@ from tests.wire_client import WireClient, eventually
 from tests.wire_messages import Bind, CloseStatement, Execute, Parse, Query, Sync
 
 SERVER = "SELECT pg_backend_pid()"
+SHOWN = ["C SHOW", "Z I"]
 
 
 class Scene:
@@ -274,6 +275,48 @@ async def test_nobody_finds_what_was_left_and_nothing_else_is_lost(
     [totals] = await show(scene.pooler, "LEAK_TOTALS")
     assert totals["resets"] == "1"
     assert int(totals["reset_us"]) > 0
+
+
+# --- a RELOAD ---
+
+
+async def test_connected_clients_follow_a_change_of_the_setting(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    scene = await make_scene(make_pooler, connect, "off")
+    runtime = scene.pooler.runtime
+    await scene.run("SET lock_timeout TO 1")
+    assert await scene.leaks() == []
+
+    runtime.set_setting("session_leaks", "warn")
+    await scene.run("SET lock_timeout TO 2")
+    assert await scene.victim.query("SHOW lock_timeout") == ["T lock_timeout", "D 2ms", *SHOWN]
+    assert await scene.leaks() == ["PL001|lock_timeout|2|SHOW lock_timeout"]
+
+    runtime.set_setting("session_leaks", "error")
+    [refused, _] = await scene.run("SET lock_timeout TO 3")
+    assert refused.startswith("E ERROR 0A000 PL001")
+
+    runtime.set_setting("session_leaks", "off")
+    assert await scene.run("SET lock_timeout TO 4") == ["C SET", "Z I"]
+    assert (len(scene.notices), await scene.leaks()) == (1, [])
+
+
+async def test_a_client_in_a_transaction_follows_behind_it(
+    make_pooler: MakePooler, connect: Connect
+) -> None:
+    scene = await make_scene(make_pooler, connect, "error")
+    await scene.run("BEGIN")
+
+    scene.pooler.runtime.set_setting("session_leaks", "off")
+    [refused, _] = await scene.run("SET lock_timeout TO 3")
+    assert refused.startswith("E ERROR 0A000 PL001")
+    assert await scene.run("COMMIT") == ["C COMMIT", "Z I"]
+
+    async def follows() -> bool:
+        return await scene.run("SET lock_timeout TO 4") == ["C SET", "Z I"]
+
+    await eventually(follows)
 
 
 # --- advisory locks ---

@@ -49,6 +49,9 @@ class FakeTransport(asyncio.Transport):
         self.taken += len(data)
         return data
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Take another one: tests call what the session names as its connection."""
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert isinstance(data, bytes)
         self.writes.append(data)

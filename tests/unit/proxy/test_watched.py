@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +15,10 @@ from pgpool_lite.proxy.watched import (
     WatchedClientConnection,
     WatchedServerConnection,
     client_class,
+    renew,
     server_class,
 )
+from pgpool_lite.session.refusing import RefusingWatch
 from tests.unit.watching import Watched, heard
 from tests.unit.world import state_of, transport_of
 from tests.wire_messages import (
@@ -474,6 +477,35 @@ def test_connections_are_watched_only_where_that_is_wanted(
 
     assert client_class(settings, pool) is client
     assert server_class(settings, pool) is server
+
+
+def test_a_client_at_rest_gets_another_connection_where_its_pool_watches_otherwise() -> None:
+    watched = Watched()
+    client, _ = watched.add_client(), watched.add_server()
+    watched.ask(client, Parse(SET, "s"), Bind(statement="s"), Execute(), Sync())
+    session, pool, told = client.session, watched.pool, client.session.watch
+    assert told is not None
+
+    def follow(mode: SessionLeaks, *, is_at_rest: bool = True) -> bool:
+        pool.rules = replace(pool.rules, session_leaks=mode)
+        connection = session.connection
+        assert isinstance(connection, ClientConnection)
+        return renew(connection, watched.world.dispatcher, is_at_rest=is_at_rest)
+
+    assert follow(SessionLeaks.PIN, is_at_rest=False)
+    assert (session.connection, session.watch) == (client, told)
+    assert not follow(SessionLeaks.ERROR, is_at_rest=False)
+    assert follow(SessionLeaks.ERROR)
+    assert isinstance(session.watch, RefusingWatch)
+    assert session.watch.told == {"PL001"}
+    session.watch.look(Query("SELECT")[:8])
+    assert not follow(SessionLeaks.OFF)
+    session.watch.look(Query("SELECT")[8:])
+    assert follow(SessionLeaks.OFF)
+    assert not isinstance(session.connection, WatchedClientConnection)
+    assert follow(SessionLeaks.WARN)
+    assert isinstance(session.connection, WatchedClientConnection)
+    assert not isinstance(client.session.watch, RefusingWatch)
 
 
 def test_a_replication_client_is_not_watched() -> None:
