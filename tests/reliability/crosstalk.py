@@ -14,6 +14,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -22,6 +23,7 @@ from pathlib import Path
 from random import Random
 
 from pgpool_lite.dev.cluster import Cluster, ShutdownMode
+from tests.certificates import Authority
 from tests.integration.serving import Serve, Serving
 from tests.reliability.drivers import AsyncpgClient, PsycopgClient
 from tests.reliability.fault_proxy import (
@@ -65,6 +67,8 @@ class Scenario:
     # What strikes at ticks, by name.
     strikes: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    # Clients come by TLS; faults strike at bytes of it.
+    is_encrypted: bool = False
 
     @property
     def may_lose(self) -> bool:
@@ -123,6 +127,7 @@ _ALL = (
         server_faults=50,
         settings={"workers": "2"},
     ),
+    Scenario("tls", strikes=ALL_STRIKES, client_faults=80, server_faults=30, is_encrypted=True),
 )
 SCENARIOS = {each.name: each for each in _ALL}
 
@@ -152,8 +157,11 @@ class Report:
         )
 
 
-def plan_of(seed: int, side: str, percent: int) -> Plan:
-    """Return what happens to the connections of one side."""
+def plan_of(seed: int, side: str, percent: int, *, knows_messages: bool = True) -> Plan:
+    """Return what happens to the connections of one side, by bytes and by messages.
+
+    `knows_messages`: it is plain text, so messages can be told.
+    """
     if not percent:
         return nothing_happens
 
@@ -162,7 +170,7 @@ def plan_of(seed: int, side: str, percent: int) -> Plan:
         if random.random() * 100 >= percent:
             return None
         action, toward = random.choice(ACTIONS), random.choice(list(Toward))
-        if random.random() < 0.5:
+        if random.random() < 0.5 or not knows_messages:
             return Fault(action, toward, byte=random.randrange(FIRST_BYTES))
         offset = random.choice((-1, 0, 1, 4, 5, 6))
         kind, count = random.choice(KINDS[toward]), random.randint(1, 40)
@@ -296,6 +304,13 @@ def write_settings(folder: Path, scenario: Scenario, to: Address) -> Path:
         "log_pooler_errors": "0",
         **scenario.settings,
     }
+    if scenario.is_encrypted:
+        own = Authority(folder / f"authority-{scenario.seed}", "Crosstalk").issue("127.0.0.1")
+        settings |= {
+            "client_tls_sslmode": "allow",  # the console comes in plain text
+            "client_tls_cert_file": str(own.cert),
+            "client_tls_key_file": str(own.key),
+        }
     if "workers" in scenario.settings:
         settings["listen_port"] = str(free_port())  # which all of them share
     lines = [f"{name} = {value}" for name, value in settings.items()]
@@ -323,7 +338,8 @@ async def play(scenario: Scenario, postgres: Cluster, serve: Serve, folder: Path
         ini = write_settings(folder, scenario, inner)
         serving = await serve(ini)
         stack.push_async_callback(serving.kill)
-        plan = plan_of(scenario.seed, "clients", scenario.client_faults)
+        is_plain = not scenario.is_encrypted
+        plan = plan_of(scenario.seed, "clients", scenario.client_faults, knows_messages=is_plain)
         outer = await stack.enter_async_context(FaultProxy(serving, plan))
         stage = await stack.enter_async_context(Stage(scenario, postgres, serving, ini, report))
         before = serving.descriptor_count
@@ -345,13 +361,24 @@ async def have_all_run(stage: Stage, inner: FaultProxy, outer: FaultProxy) -> No
     """Let all clients run to their end, striking at every tick."""
     scenario, ledger = stage.scenario, stage.report.ledger
     clients: list[RawClient | AsyncpgClient | PsycopgClient] = []
+    may_lose, is_encrypted = scenario.may_lose, scenario.is_encrypted
+    tls = tls_context() if is_encrypted else None
     for number in range(scenario.raw):
         random = Random(f"{scenario.seed} client {number}")
-        clients.append(RawClient(number, random, ledger, lambda: outer, may_lose=scenario.may_lose))
+        clients.append(RawClient(number, random, ledger, lambda: outer, may_lose=may_lose, tls=tls))
     for number in range(scenario.raw, scenario.raw + 2 * scenario.by_driver):
         random = Random(f"{scenario.seed} client {number}")
         kind = AsyncpgClient if number % 2 else PsycopgClient
-        clients.append(kind(number, random, ledger, lambda: outer, may_lose=scenario.may_lose))
+        clients.append(
+            kind(
+                number,
+                random,
+                ledger,
+                lambda: outer,
+                may_lose=may_lose,
+                is_encrypted=is_encrypted,
+            )
+        )
     pending = {asyncio.ensure_future(each.run(scenario.transactions)) for each in clients}
     striking: asyncio.Future[None] | None = None
     try:
@@ -373,6 +400,15 @@ async def have_all_run(stage: Stage, inner: FaultProxy, outer: FaultProxy) -> No
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return what a client comes with that encrypts and trusts anybody."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["postgresql"])
+    return context
 
 
 async def prepare_ledger(postgres: Address) -> None:

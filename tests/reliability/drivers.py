@@ -43,6 +43,7 @@ class DriverClient:
         address: Callable[[], Address],
         *,
         may_lose: bool,
+        is_encrypted: bool = False,
     ) -> None:
         self.number = number
         self.seq = 0
@@ -50,12 +51,14 @@ class DriverClient:
         self.ledger = ledger
         self._address = address
         self._may_lose = may_lose
+        self._sslmode = "require" if is_encrypted else "prefer"
 
     @property
     def url(self) -> str:
         """Where to connect."""
         address = self._address()
-        return f"postgresql://postgres@{address.host}:{address.port}/app"
+        place = f"{address.host}:{address.port}"
+        return f"postgresql://postgres@{place}/app?sslmode={self._sslmode}"
 
     async def run(self, count: int) -> None:
         """Have `count` transactions tried."""

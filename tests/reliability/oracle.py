@@ -13,6 +13,7 @@ promised, nothing that failed, nothing twice.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -86,6 +87,7 @@ class RawClient:
         *,
         may_lose: bool,
         may_wait: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._random = random
         self._ledger = ledger
@@ -94,6 +96,7 @@ class RawClient:
         # Faults strike, so the connection may end.
         self._may_lose = may_lose
         self._may_cancel = may_wait
+        self._tls = tls
         self._author = Author(random, number, may_wait=may_wait)
         self._client: WireClient | None = None
 
@@ -121,7 +124,7 @@ class RawClient:
     async def _connect(self) -> None:
         address = self._address()
         self._author.forget_connection()
-        self._client = client = await WireClient.open(address.host, address.port)
+        self._client = client = await WireClient.open(address.host, address.port, self._tls)
         await client.send(StartupMessage({"user": "postgres", "database": "app"}))
         while True:
             for message in await client.receive_available():
@@ -183,7 +186,7 @@ class RawClient:
         try:
             # A cancel that comes before its query has reached PostgreSQL strikes nothing.
             while not answer.done():
-                async with await WireClient.open(address.host, address.port) as other:
+                async with await WireClient.open(address.host, address.port, self._tls) as other:
                     await other.send(client.cancel_request())
                     await other.until_closed()
                 await asyncio.wait([answer], timeout=0.02)
