@@ -125,7 +125,11 @@ def title(workload: Workload, targets: Mapping[str, Sequence[Run]], plan: Plan) 
 
 def _table(workload: Workload, targets: Mapping[str, Sequence[Run]]) -> list[str]:
     measures = MEASURES[workload.unit]
-    widths = [NAME_WIDTH, *(BRIEF_WIDTH if each.is_brief else CELL_WIDTH for each in measures)]
+    longest = max(len(name) for name in targets) + 2  # "compiled, session_leaks = warn"
+    widths = [
+        max(NAME_WIDTH, longest),
+        *(BRIEF_WIDTH if each.is_brief else CELL_WIDTH for each in measures),
+    ]
     lines = [
         "".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
         for row in rows(workload, targets)
