@@ -35,7 +35,7 @@ class FollowedParameters(TrackedParameters):
     """Tracks what PostgreSQL reports, and everything else besides."""
 
     def takes_unreported(self, name: str) -> bool:
-        """Say that a parameter follows its client even if PostgreSQL does not report it."""
+        """Say whether a parameter follows its client even if PostgreSQL does not report it."""
         return name.lower() not in NEVER_FOLLOWED
 
     def has_unreported(self, values: Values) -> bool:

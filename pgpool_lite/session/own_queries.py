@@ -2,10 +2,10 @@
 
 A SET that gives a server its next client's parameters, a check, a reset, a connect_query: each is a
 Query of ours, and its answer is swallowed. A server that refuses one is of no further use, unless
-it was the connect_query. An idle server may also speak unasked: a notice, a notification, a changed
-parameter, or its last error. So is the end of an answer whose question has been asked again, as
-`usual.unrenamed` tells. `OwnQueries` is the part of `ServerSession` that deals with these;
-nothing of it runs while a client's answers pass.
+it was the connect_query. The end of an answer is swallowed as well where the client's segment has
+been sent again, as `usual` tells. An idle server may also speak unasked: a notice, a notification,
+a changed parameter, or its last error. `OwnQueries` is the part of `ServerSession` that deals with
+these; nothing of it runs while a client's answers pass.
 """
 
 from __future__ import annotations
@@ -95,19 +95,18 @@ class OwnQueries:
         self.statements.unnamed = None  # a Query takes it away
         return encode_query(sql)
 
-    def ask_again(self, data: bytes) -> bytes:
-        """Send a client's segment once more that has failed at its first message; return b"".
+    def ask_again(self, data: bytes) -> None:
+        """Send a client's segment once more, whose first message has failed.
 
-        The rest of the failed one's answer, its ReadyForQuery, is swallowed.
+        Nobody sees the end of the failed one's answer: the ReadyForQuery.
         """
         self.swallowing += 1
         self.own_failure = "server went on after an error"
         self.is_at_answer = True
         self.relay(data)
-        return b""
 
     def _swallow_rest(self, data: bytes, pos: int, relayed: bytes) -> int:
-        """Swallow from `pos` on, what stands before it is cut to what is `relayed`."""
+        """Swallow from `pos` on; `relayed` is what the client gets of what stands before it."""
         verdict = self._swallow(data, pos)
         self.cut = relayed + self.cut
         return verdict

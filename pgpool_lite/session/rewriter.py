@@ -98,7 +98,7 @@ class Rewriter:
         self._outstanding = Outstanding(session)
         self._outstanding.teaches = rules.teaches
         #: Told of each segment that is asked again (retry_stale_plans).
-        self.on_retry: Callable[[], None] = _tell_nobody
+        self.on_retry: Callable[[], None] = tell_nobody
         self._renaming = Renaming(session, self._outstanding, registry, rules, counters)
         #: What the client has prepared.
         self.book = self._renaming.book
@@ -357,7 +357,7 @@ class Rewriter:
         server_book.clear(later)
 
 
-def _tell_nobody() -> None:
+def tell_nobody() -> None:
     """Do nothing."""
 
 

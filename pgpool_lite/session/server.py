@@ -253,7 +253,7 @@ class ServerSession(OwnQueries):
                     self.is_at_answer = pos == answer_start
                     return self._hold(data, pieces, start, pos)
                 change = self._attend(data, pos, after, client, pos == answer_start)
-                if self.swallowing:  # the client is asked for again, and knows nothing of it
+                if self.swallowing:  # a segment was asked again: what is left is not the client's
                     return self._swallow_rest(
                         data, after, b"".join([*(pieces or ()), data[start:pos]])
                     )
@@ -364,7 +364,8 @@ class ServerSession(OwnQueries):
         if rewriter is not None and interest.tells_of_stale_plan(message):
             again = rewriter.plan_is_stale(self, is_first_answer=is_first_answer)
             if again:
-                return self.ask_again(again)
+                self.ask_again(again)
+                return b""
         is_in_segment = bool(owed) and IS_IN_SEGMENT[owed[0]]
         if rewriter is not None:
             if is_in_segment:

@@ -28,7 +28,7 @@ from pgpool_lite.session import refusals, sql_heads
 from pgpool_lite.session.client import REWRITE, ClientSession
 from pgpool_lite.session.entries import DEALLOCATING, OWN_BIND, OWN_CLOSE, OWN_PARSE
 from pgpool_lite.session.renaming import CHANGED, KEEP, MAX_NAMES, MAX_PARSE, WAIT, Renaming
-from pgpool_lite.session.rewriter import Rewriter
+from pgpool_lite.session.rewriter import Rewriter, tell_nobody
 from pgpool_lite.session.statements import SERVER_NAME_PREFIX, Statement
 from pgpool_lite.wire import codes
 from pgpool_lite.wire.framing import message_end
@@ -171,7 +171,7 @@ class TrackingRenaming(Renaming):
         # Which statement each portal of a DEALLOCATE means.
         self._portals: dict[bytes, bytes] = {}
         #: Called when a DEALLOCATE is sent that finds what the protocol has prepared.
-        self.on_deallocate: Callable[[], None] = _tell_nobody
+        self.on_deallocate: Callable[[], None] = tell_nobody
 
     # --- simple queries ---
 
@@ -290,10 +290,6 @@ class TrackingRenaming(Renaming):
                     book.add(name, statement)
 
         self._outstanding.note(DEALLOCATING, undo, name)
-
-
-def _tell_nobody() -> None:
-    """Tell nobody."""
 
 
 def _nothing(is_failing: bool) -> None:

@@ -39,28 +39,36 @@ _DESCRIBE_SIZE: Final = len(_DESCRIBE)
 _SHORTEST: Final = 13 + _EXECUTE_SIZE  # with a Bind of nothing
 
 
-def take_usual(data: bytes, renaming: Renaming) -> bytes | None:
-    """Return what to send to the server of `renaming` for the usual read, None if it is not one.
+def bind_of_usual(data: bytes) -> int:
+    """Return where the Bind of the usual read begins that `data` is, -1 if it is not one.
 
-    Only when nothing is in flight, and `data` begins at a message.
+    What stands before the Bind is a Parse of the unnamed statement.
     """
     bind = 0
     last_bind = len(data) - _SHORTEST  # where the Bind begins at the latest
     if last_bind >= 0 and data[0] == _PARSE and data[5] == 0:
         bind = message_end(data, 0)
     if not 0 <= bind <= last_bind or data[bind] != _BIND or data[bind + 5]:
-        return None
+        return -1
     behind = len(data) - message_end(data, bind)
-    if not (behind == _DESCRIBE_SIZE and data.endswith(_DESCRIBE)) and not (
+    if (behind == _DESCRIBE_SIZE and data.endswith(_DESCRIBE)) or (
         behind == _EXECUTE_SIZE and data.endswith(_EXECUTE)
     ):
+        return bind
+    return -1
+
+
+def take_usual(data: bytes, renaming: Renaming) -> bytes | None:
+    """Return what to send to the server of `renaming` for the usual read, None if it is not one.
+
+    Only when nothing is in flight, and `data` begins at a message.
+    """
+    bind = bind_of_usual(data)
+    if bind < 0:
         return None
     if data[bind + 6] == 0:
         return _bind_unnamed(data, bind, renaming)
-    name_end = find_zero(data, 6)
-    if bind or name_end >= len(data) - behind:
-        return None
-    return _bind_named(data, name_end, behind, renaming)
+    return None if bind else _bind_named(data, renaming)
 
 
 def _bind_unnamed(data: bytes, bind: int, renaming: Renaming) -> bytes | None:
@@ -78,11 +86,11 @@ def _bind_unnamed(data: bytes, bind: int, renaming: Renaming) -> bytes | None:
     return data
 
 
-def _bind_named(data: bytes, name_end: int, behind: int, renaming: Renaming) -> bytes | None:
-    """Put the server's name for the statement in its Bind, with which `data` begins.
-
-    So many bytes stand `behind` the Bind.
-    """
+def _bind_named(data: bytes, renaming: Renaming) -> bytes | None:
+    """Put the server's name for the statement in its Bind, with which `data` begins."""
+    name_end, bind_end = find_zero(data, 6), message_end(data, 0)
+    if name_end >= bind_end:
+        return None  # the server says what is wrong with it
     name = data[6:name_end]
     statement = renaming.book.names.get(name)
     if statement is None or not renaming.server_book.has(statement):
@@ -94,7 +102,7 @@ def _bind_named(data: bytes, name_end: int, behind: int, renaming: Renaming) -> 
         renaming.used = [statement]
     renaming.parsed_at = -1
     new_name = statement.name
-    length = len(data) - behind - 1 + len(new_name) - len(name)
+    length = bind_end - 1 + len(new_name) - len(name)
     return b"".join((_BIND_TYPE, length.to_bytes(4, "big"), b"\0", new_name, data[name_end:]))
 
 
@@ -103,14 +111,13 @@ def unrenamed(sent: bytes, renaming: Renaming) -> bytes:
 
     Only where it was the last to bind anything.
     """
-    if len(renaming.used) != 1 or not sent.endswith(_DESCRIBE) or sent[0] != _BIND:
+    if len(renaming.used) != 1 or bind_of_usual(sent) != 0 or not sent.endswith(_DESCRIBE):
         return b""
     statement = renaming.used[0]
     names = (name for name, each in renaming.book.names.items() if each is statement)
     name = next(names, b"")
     name_end = 6 + len(statement.name)
-    behind = len(sent) - message_end(sent, 0)
-    if not name or behind != _DESCRIBE_SIZE or sent[5:name_end] != b"\0" + statement.name:
+    if not name or sent[5:name_end] != b"\0" + statement.name:
         return b""
-    length = len(sent) - behind - 1 + len(name) - len(statement.name)
+    length = message_end(sent, 0) - 1 + len(name) - len(statement.name)
     return b"".join((_BIND_TYPE, length.to_bytes(4, "big"), b"\0", name, sent[name_end:]))

@@ -27,9 +27,9 @@ from pgpool_lite.session.ledger import Party, head_of, tags_of
 from pgpool_lite.session.meaning import HOLD_LIMIT, MEANINGS, REQUEST
 from pgpool_lite.session.parameters import APPLICATION_NAME, TrackedParameters
 from pgpool_lite.session.tracking import TrackingSession
+from pgpool_lite.session.usual import bind_of_usual
 from pgpool_lite.wire import codes
 from pgpool_lite.wire.framing import message_end
-from pgpool_lite.wire.frontend import encode
 
 if TYPE_CHECKING:
     from pgpool_lite.session.client import ClientSession
@@ -44,12 +44,6 @@ _PARSE: Final = codes.PARSE
 _BIND: Final = codes.BIND
 _CLOSE: Final = codes.CLOSE
 _HEADER_SIZE: Final = codes.HEADER_SIZE
-#: What stands behind the Bind of a usual segment.
-_EXECUTE: Final = encode(codes.EXECUTE, bytes(5)) + encode(codes.SYNC)
-_DESCRIBE: Final = encode(codes.DESCRIBE, b"P\0") + _EXECUTE
-_EXECUTE_SIZE: Final = len(_EXECUTE)
-_DESCRIBE_SIZE: Final = len(_DESCRIBE)
-_SHORTEST: Final = 13 + _EXECUTE_SIZE  # with a Bind of nothing
 #: "This client prepared it in SQL": followed where sql_prepared_statements = track.
 _SQL_NAME_RULE: Final = "PL010"
 #: "Somebody's prepared statement": by PREPARE, or by a Parse whose name passes as it is.
@@ -62,20 +56,8 @@ def _is_usual_segment(data: bytes) -> bool:
 
     Saves the walk over its messages: 60 % of what an extended query costs here (bench/micro.py).
     """
-    bind = 0
-    last_bind = len(data) - _SHORTEST
-    if data[0] == _PARSE:
-        if last_bind < 0 or data[5]:
-            return False
-        bind = message_end(data, 0)
-    if not 0 <= bind <= last_bind or data[bind] != _BIND:
-        return False
-    behind = len(data) - message_end(data, bind)
-    if not (behind == _EXECUTE_SIZE and data.endswith(_EXECUTE)) and not (
-        behind == _DESCRIBE_SIZE and data.endswith(_DESCRIBE)
-    ):
-        return False
-    return not bind or is_harmless(data[6:bind])
+    bind = bind_of_usual(data)
+    return not bind or (bind > 0 and is_harmless(data[6:bind]))
 
 
 class Watch:

@@ -9,6 +9,8 @@ import gc
 import sys
 from array import array
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 
 import pytest
 
@@ -138,15 +140,16 @@ def test_a_query_reads_the_clock_twice_when_it_is_linked_and_when_it_is_released
 @USUAL
 def test_a_query_leaves_no_object_behind(usual: Exchange) -> None:
     relay = Relay()
-    blocks = array("q", [0, 0, 0])  # whose items are no objects
+    blocks = array("q", [0] * 7)  # whose items are no objects
 
-    for number in range(3):
+    for number in range(len(blocks)):
         relay.exchange(usual, 300)  # counters grow beyond the integers that Python keeps ready
         relay.forget_writes()
         gc.collect()
         blocks[number] = sys.getallocatedblocks()
 
-    assert blocks[2] - blocks[1] == 0
+    growths = [after - before for before, after in pairwise(blocks[1:])]
+    assert median(growths) == 0, growths  # a thread of pytest-xdist's may have had a message
 
 
 @USUAL
