@@ -24,9 +24,10 @@ import uvloop
 
 from pgpool_lite.dev.cluster import Cluster
 from tests.integration.serving import Serve, pooler_processes
-from tests.reliability.crosstalk import SCENARIOS, Report, play, scenario
+from tests.reliability.crosstalk import Report, play
 from tests.reliability.cycles import burst, come_and_go
 from tests.reliability.every_byte import CONVERSATION_BYTES, strike_every
+from tests.reliability.scenarios import SCENARIOS, scenario
 
 #: Transactions of one scenario in a soak: small enough to tell soon which seed failed.
 ROUND = 5000

@@ -28,21 +28,27 @@ ENCRYPTION_RULES = (
 def encrypted_cluster(binaries: Binaries, authority: Authority) -> Iterator[Cluster]:
     """Run a PostgreSQL that proves to be localhost, with the roles of ENCRYPTION_RULES."""
     with Cluster(binaries, hba=ENCRYPTION_RULES) as cluster:
-        own = authority.issue("localhost")  # by its common name alone, as PgBouncer's tests have it
-        for source, name in ((own.cert, "tls.crt"), (own.key, "tls.key"), (authority.cert, "ca")):
-            target = cluster.data / name
-            shutil.copyfile(source, target)
-            target.chmod(0o600)
-            owner = cluster.data.stat()
-            os.chown(target, owner.st_uid, owner.st_gid)
         with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-            for setting in ("cert_file = 'tls.crt'", "key_file = 'tls.key'", "ca_file = 'ca'"):
-                connection.execute(f"ALTER SYSTEM SET ssl_{setting}".encode())
-            connection.execute("ALTER SYSTEM SET ssl = on")
             for role in ("sealed", "open", "certified"):
                 connection.execute(f"CREATE ROLE {role} LOGIN".encode())
             connection.execute("SET password_encryption = 'scram-sha-256'")
             connection.execute("CREATE ROLE bound LOGIN PASSWORD 'bound-secret'")
             connection.execute("CREATE DATABASE app")
-            connection.execute("SELECT pg_reload_conf()")
+        let_encrypt(cluster, authority)
         yield cluster
+
+
+def let_encrypt(cluster: Cluster, authority: Authority) -> None:
+    """Have a running PostgreSQL speak TLS with those that wish it."""
+    own = authority.issue("localhost")  # by its common name alone, as PgBouncer's tests have it
+    for source, name in ((own.cert, "tls.crt"), (own.key, "tls.key"), (authority.cert, "ca")):
+        target = cluster.data / name
+        shutil.copyfile(source, target)
+        target.chmod(0o600)
+        owner = cluster.data.stat()
+        os.chown(target, owner.st_uid, owner.st_gid)
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        for setting in ("cert_file = 'tls.crt'", "key_file = 'tls.key'", "ca_file = 'ca'"):
+            connection.execute(f"ALTER SYSTEM SET ssl_{setting}".encode())
+        connection.execute("ALTER SYSTEM SET ssl = on")
+        connection.execute("SELECT pg_reload_conf()")

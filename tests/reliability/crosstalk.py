@@ -16,127 +16,26 @@ import signal
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from pgpool_lite.dev.cluster import Cluster, ShutdownMode
 from tests.certificates import Authority
+from tests.integration.encrypted import let_encrypt
 from tests.integration.serving import Serve, Serving
 from tests.reliability.drivers import AsyncpgClient, PsycopgClient
-from tests.reliability.fault_proxy import (
-    Action,
-    Address,
-    Fault,
-    FaultProxy,
-    Plan,
-    Toward,
-    nothing_happens,
-)
+from tests.reliability.fault_proxy import Address, FaultProxy, nothing_happens
 from tests.reliability.oracle import Ledger, RawClient
+from tests.reliability.scenarios import Scenario, Side, plan_of
 from tests.wire_client import ConnectionLost, WireClient, eventually
 
 # Between two strikes, or ends of stalls. A rhythm, not a wait for anything.
 TICK_S = 0.05
 # A scenario that takes longer hangs.
 LONGEST_S = 300.0
-# Where faults strike by the byte: within so many of the first.
-FIRST_BYTES = 6000
-# Silence would have to be waited for; stalls end at the next tick.
-ACTIONS = (Action.RESET, Action.HALF_CLOSE, Action.STALL, Action.TRICKLE)
-KINDS = {Toward.SERVER: "QPBESdc", Toward.CLIENT: "ZCDT12dGH"}
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """Who does how much, and what strikes."""
-
-    name: str
-    seed: int = 0
-    # Transactions of each raw client, and of each client by a driver.
-    transactions: int = 0
-    raw: int = 30
-    by_driver: int = 3
-    pool_size: int = 5
-    pool_mode: str = "transaction"
-    # Of a hundred connections so many are struck: of clients, of servers.
-    client_faults: int = 0
-    server_faults: int = 0
-    # What strikes at ticks, by name.
-    strikes: tuple[str, ...] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
-    # Clients come by TLS; faults strike at bytes of it.
-    is_encrypted: bool = False
-
-    @property
-    def may_lose(self) -> bool:
-        """Whether a connection may end at all."""
-        return bool(self.client_faults or self.server_faults or set(self.strikes) - set(HARMLESS))
-
-    @property
-    def command(self) -> str:
-        """What runs it again."""
-        return f"python -m bench.soak {self.name} --seed {self.seed}"
-
-
-#: What costs nobody anything, and what costs somebody a connection.
-HARMLESS = ("reload", "broken reload", "pause", "reconnect", "stop")
-ALL_STRIKES = ("terminate", "kill", *HARMLESS)
-
-_NOT_PAUSED = tuple(each for each in ALL_STRIKES if each != "pause")
-_NOT_ONE_PROCESS = tuple(each for each in ALL_STRIKES if each not in ("stop", "broken reload"))
-_ONE_STATEMENT = {"max_prepared_statements": "1"}
-_TRACKED = {"max_prepared_statements": "2", "sql_prepared_statements": "track"}
-_OWN_QUERIES = {
-    "server_check_delay": "0",
-    "server_reset_query": "DISCARD ALL",
-    "server_reset_query_always": "1",
-}
-
-#: All of a scenario but its seed and its size.
-_ALL = (
-    Scenario("calm"),
-    Scenario("commands", strikes=HARMLESS),
-    Scenario("network", client_faults=90, server_faults=90),
-    Scenario("deaths", strikes=("terminate", "kill")),
-    Scenario("crashes", strikes=("crash", "fast restart", "immediate restart")),
-    Scenario("everything", strikes=ALL_STRIKES, client_faults=60, server_faults=60),
-    Scenario(
-        "one-statement",
-        strikes=ALL_STRIKES,
-        client_faults=50,
-        server_faults=80,
-        settings=_ONE_STATEMENT,
-    ),
-    Scenario("own-queries", strikes=ALL_STRIKES, server_faults=90, settings=_OWN_QUERIES),
-    Scenario("tracked", strikes=ALL_STRIKES, client_faults=50, settings=_TRACKED),
-    Scenario(
-        "session",
-        strikes=_NOT_PAUSED,
-        client_faults=50,
-        server_faults=50,
-        pool_mode="session",
-        pool_size=12,
-    ),
-    Scenario(
-        "workers",
-        strikes=_NOT_ONE_PROCESS,
-        client_faults=50,
-        server_faults=50,
-        settings={"workers": "2"},
-    ),
-    Scenario("tls", strikes=ALL_STRIKES, client_faults=80, server_faults=30, is_encrypted=True),
-)
-SCENARIOS = {each.name: each for each in _ALL}
-
-
-def scenario(name: str, seed: int, transactions: int) -> Scenario:
-    """Return a scenario by its name; `transactions` are for all of its clients together."""
-    chosen = SCENARIOS[name]
-    crowd = chosen.raw + 2 * chosen.by_driver
-    return replace(chosen, seed=seed, transactions=max(1, transactions // crowd))
 
 
 @dataclass
@@ -155,28 +54,6 @@ class Report:
             f" counted, 0 lost, 0 doubled; {sum(ledger.endings.values())} connections ended and"
             f" {len(ledger.in_doubt)} rows in doubt by: {struck or 'nothing'}"
         )
-
-
-def plan_of(seed: int, side: str, percent: int, *, knows_messages: bool = True) -> Plan:
-    """Return what happens to the connections of one side, by bytes and by messages.
-
-    `knows_messages`: it is plain text, so messages can be told.
-    """
-    if not percent:
-        return nothing_happens
-
-    def plan(number: int) -> Fault | None:
-        random = Random(f"{seed} {side} {number}")
-        if random.random() * 100 >= percent:
-            return None
-        action, toward = random.choice(ACTIONS), random.choice(list(Toward))
-        if random.random() < 0.5 or not knows_messages:
-            return Fault(action, toward, byte=random.randrange(FIRST_BYTES))
-        offset = random.choice((-1, 0, 1, 4, 5, 6))
-        kind, count = random.choice(KINDS[toward]), random.randint(1, 40)
-        return Fault(action, toward, kind=kind, count=count, offset=offset)
-
-    return plan
 
 
 class Stage:
@@ -285,8 +162,10 @@ class Stage:
         self.ini.write_text(right)
 
 
-def write_settings(folder: Path, scenario: Scenario, to: Address) -> Path:
-    """Write the pooler's file."""
+def write_settings(
+    folder: Path, scenario: Scenario, to: Address, authority: Authority | None
+) -> Path:
+    """Write the pooler's file, with TLS on both sides if there is an authority for it."""
     (folder / "users").write_text('"postgres" ""\n')
     settings = {
         "listen_addr": "127.0.0.1",
@@ -302,14 +181,16 @@ def write_settings(folder: Path, scenario: Scenario, to: Address) -> Path:
         "log_connections": "0",
         "log_disconnections": "0",
         "log_pooler_errors": "0",
+        "server_tls_sslmode": "disable",
         **scenario.settings,
     }
-    if scenario.is_encrypted:
-        own = Authority(folder / f"authority-{scenario.seed}", "Crosstalk").issue("127.0.0.1")
+    if authority is not None:
+        own = authority.issue("127.0.0.1")
         settings |= {
             "client_tls_sslmode": "allow",  # the console comes in plain text
             "client_tls_cert_file": str(own.cert),
             "client_tls_key_file": str(own.key),
+            "server_tls_sslmode": "require",
         }
     if "workers" in scenario.settings:
         settings["listen_port"] = str(free_port())  # which all of them share
@@ -333,21 +214,24 @@ async def play(scenario: Scenario, postgres: Cluster, serve: Serve, folder: Path
     report = Report(Ledger())
     async with asyncio.timeout(LONGEST_S), AsyncExitStack() as stack:
         await prepare_ledger(postgres)
-        plan = plan_of(scenario.seed, "servers", scenario.server_faults)
+        plan = plan_of(scenario, Side.SERVERS)
         inner = await stack.enter_async_context(FaultProxy(postgres, plan))
-        ini = write_settings(folder, scenario, inner)
+        authority = None
+        if scenario.is_encrypted:
+            authority = Authority(folder / f"authority-{scenario.seed}", "Crosstalk")
+            let_encrypt(postgres, authority)
+        ini = write_settings(folder, scenario, inner, authority)
         serving = await serve(ini)
         stack.push_async_callback(serving.kill)
-        is_plain = not scenario.is_encrypted
-        plan = plan_of(scenario.seed, "clients", scenario.client_faults, knows_messages=is_plain)
+        plan = plan_of(scenario, Side.CLIENTS)
         outer = await stack.enter_async_context(FaultProxy(serving, plan))
         stage = await stack.enter_async_context(Stage(scenario, postgres, serving, ini, report))
         before = serving.descriptor_count
         await have_all_run(stage, inner, outer)
         inner.plan = outer.plan = nothing_happens
-        for side, proxy in (("servers", inner), ("clients", outer)):
+        for side, proxy in ((Side.SERVERS, inner), (Side.CLIENTS, outer)):
             for (action, toward), count in proxy.struck.items():
-                report.strikes[f"{action.name} of {side} toward {toward.name}"] += count
+                report.strikes[f"{action.name} of {side.value} toward {toward.name}"] += count
         rows = await read_ledger(postgres)
         report.ledger.check(rows)
         report.row_count = len(rows)

@@ -8,7 +8,7 @@ says, where the plan says: at a byte of a direction, or at a message of it.
         pooler = await make_pooler(to=proxy.url)
 
 The same plan does the same at the same places, whatever the network does to the pieces. It stands
-between a client and the pooler as well as between the pooler and PostgreSQL, without TLS.
+between a client and the pooler as well as between the pooler and PostgreSQL. Of TLS it sees bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import struct
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum, auto
-from random import Random
 from types import TracebackType
 from typing import Protocol
 
@@ -28,7 +27,6 @@ from tests.wire_messages import GSSENC_CODE, SSL_CODE
 
 # What follows is sent byte by byte; longer answers would only take longer.
 TRICKLE_SIZE = 200
-GARBAGE_SIZE = 64
 READ_SIZE = 1 << 16
 
 
@@ -48,7 +46,7 @@ class Action(Enum):
     HALF_CLOSE = auto()  # the receiver sees the end of the stream; the other direction goes on
     STALL = auto()  # nothing more passes until `release`
     SILENCE = auto()  # nothing more passes, ever, and the sender does not notice
-    GARBAGE = auto()  # random bytes come in between
+    GARBAGE = auto()  # other bytes come in between
     TRICKLE = auto()  # what follows comes byte by byte
 
 
@@ -73,6 +71,8 @@ class Fault:
     begins: bytes = b""
     count: int = 1
     offset: int = -1
+    # What comes in between.
+    garbage: bytes = b""
 
 
 Plan = Callable[[int], Fault | None]
@@ -230,9 +230,8 @@ class Leg(asyncio.Protocol):
 class Link:
     """One connection that passes through, and what is to happen to it."""
 
-    def __init__(self, proxy: FaultProxy, number: int, fault: Fault | None) -> None:
+    def __init__(self, proxy: FaultProxy, fault: Fault | None) -> None:
         self._proxy = proxy
-        self.number = number
         self._fault = fault
         self._place = Place(fault) if fault is not None else None
         self.has_struck = False
@@ -293,7 +292,7 @@ class Link:
             source.pause()
             self._held = rest
         elif fault.action is Action.GARBAGE:
-            source.other.write(Random(self.number).randbytes(GARBAGE_SIZE) + rest)
+            source.other.write(fault.garbage + rest)
         elif fault.action is Action.TRICKLE:
             self._trickle(source, rest, TRICKLE_SIZE)
 
@@ -399,6 +398,6 @@ class FaultProxy:
 
     def _accept(self) -> Leg:
         self.accepted_count += 1
-        link = Link(self, self.accepted_count, self.plan(self.accepted_count))
+        link = Link(self, self.plan(self.accepted_count))
         self.links.add(link)
         return link.client

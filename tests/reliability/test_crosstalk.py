@@ -8,8 +8,9 @@ import pytest
 
 from pgpool_lite.dev.cluster import Cluster
 from tests.integration.serving import Serve
-from tests.reliability.crosstalk import SCENARIOS, Report, play, scenario
+from tests.reliability.crosstalk import Report, play
 from tests.reliability.oracle import Broken, Ledger
+from tests.reliability.scenarios import SCENARIOS, scenario
 
 # Transactions of all clients of a scenario together. The soak has as many as one likes.
 CALM, DISTURBED = 25_000, 1000
