@@ -15,6 +15,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import psycopg
@@ -25,6 +26,7 @@ from pgpool_lite.dev.binaries import Binaries, Choice, find_binaries
 from pgpool_lite.dev.cluster import Cluster
 from pgpool_lite.wire.framing import COMPILED
 from tests.certificates import Authority
+from tests.integration.serving import Serve, pooler_processes
 
 if TYPE_CHECKING:
     from pgpool_lite.pooler import Pooler
@@ -148,6 +150,13 @@ async def make_pooler(postgres: Cluster) -> AsyncIterator[MakePooler]:
             return await stack.enter_async_context(pooler)
 
         yield make
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    """A factory of pooler processes; they end with the test."""
+    async with pooler_processes(tmp_path) as serve:
+        yield serve
 
 
 def _create_roles(cluster: Cluster) -> None:

@@ -8,9 +8,9 @@ import os
 import resource
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
+from operator import le
 
 import pytest
 
@@ -20,7 +20,7 @@ from pgpool_lite.proxy.doorway import RESERVED_DESCRIPTORS
 from pgpool_lite.session.client import ClientSession
 from tests.conftest import MakePooler
 from tests.integration.conftest import Connect
-from tests.integration.serving import ANYWHERE, Serve, Serving, pooler_processes
+from tests.integration.serving import ANYWHERE, Serve, Serving
 from tests.wire_client import SELECT_1, WireClient, eventually
 from tests.wire_messages import Query, StartupMessage
 
@@ -57,12 +57,6 @@ uvloop.run(main())
 """
 
 NO_ROOM = "E FATAL 08P01 no more connections allowed (file descriptors)"
-
-
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    async with pooler_processes(tmp_path) as serve:
-        yield serve
 
 
 @pytest.fixture
@@ -216,7 +210,7 @@ async def test_cycles_of_connecting_asking_and_leaving_leave_nothing_behind(
     await come_and_go(pooler, CYCLES)
 
     await eventually(lambda: pooler.clients() == [])
-    await eventually(lambda: held() == before)
+    await eventually(lambda: all(map(le, held(), before)))  # what came before may have ended
     assert pooler.stats()["app"].client_login_count == CYCLES + AT_ONCE * 2
 
 

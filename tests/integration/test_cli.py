@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
@@ -18,7 +17,6 @@ from tests.integration.serving import (
     ANYWHERE,
     Serve,
     Serving,
-    pooler_processes,
     run,
     write_ini,
 )
@@ -34,12 +32,6 @@ LOG_LINE = re.compile(
 )
 CLIENT_LINE = re.compile(r"C-0x[0-9a-f]+: app/postgres@127\.0\.0\.1:\d+ ")
 SERVER_LINE = re.compile(r"S-0x[0-9a-f]+: app/postgres@127\.0\.0\.1:\d+ ")
-
-
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    async with pooler_processes(tmp_path) as serve:
-        yield serve
 
 
 def sockets_in(folder: Path) -> list[str]:

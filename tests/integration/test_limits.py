@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from pgpool_lite.dev.cluster import Cluster
 from tests.integration.conftest import Connect, OpenClient
-from tests.integration.serving import Serve, Serving, pooler_processes, write_ini
+from tests.integration.serving import Serve, Serving, write_ini
 from tests.wire_client import SELECT_1, WireClient, eventually
 from tests.wire_messages import Query, StartupMessage
 
 #: A database that the throw-away PostgreSQL has, and that the file does not name.
 OTHER = "postgres"
-
-
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    async with pooler_processes(tmp_path) as serve:
-        yield serve
 
 
 async def column(console: WireClient, command: str, name: str) -> dict[str, str]:

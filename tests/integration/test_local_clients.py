@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
-import pytest
 from psycopg.rows import DictRow, dict_row
 
 from bench.targets import find_free_port
 from pgpool_lite.dev.cluster import Cluster
-from tests.integration.serving import Serve, pooler_processes, write_ini
-
-
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    async with pooler_processes(tmp_path) as serve:
-        yield serve
+from tests.integration.serving import Serve, write_ini
 
 
 async def test_a_local_client_is_known_by_its_process_and_the_sockets_port(

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from pgpool_lite.dev.cluster import Cluster
 from tests.integration.conftest import Connect
-from tests.integration.serving import ANYWHERE, Serve, Serving, pooler_processes, write_ini
+from tests.integration.serving import ANYWHERE, Serve, Serving, write_ini
 from tests.wire_client import SELECT_1, WireClient, eventually
 from tests.wire_messages import Query
 
 SHUTTING_DOWN = "E FATAL 08P01 server shutting down"
 KILLED = "E FATAL 08P01 admin forced disconnect"
 BACKEND_PID = "SELECT pg_backend_pid()"
-
-
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    async with pooler_processes(tmp_path) as serve:
-        yield serve
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pgpool_lite.dev.cluster import Cluster
 from pgpool_lite.pool.peering import Stage
 from pgpool_lite.pooler import Pooler
 from tests.integration.conftest import Connect, OpenClient
-from tests.integration.serving import Serve, pooler_processes, write_ini
+from tests.integration.serving import Serve, write_ini
 from tests.wire_client import SELECT_1, WireClient, eventually
 from tests.wire_messages import CancelRequest, Query
 
@@ -136,12 +136,6 @@ async def test_the_console_shows_peers_and_what_is_on_its_way_to_them(
         # cancel_wait_timeout is over.
         assert await canceler.until_closed() == []
         assert "D 1|0|0|0|0" in await console.query("SHOW PEER_POOLS")
-
-
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    async with pooler_processes(tmp_path) as serve:
-        yield serve
 
 
 async def test_so_reuseport_lets_processes_share_a_port(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
@@ -17,18 +16,11 @@ from tests.integration.serving import (
     AS_IS,
     IS_UP,
     Serve,
-    pooler_processes,
     run,
     write_ini,
 )
 from tests.wire_client import SELECT_1, eventually
 from tests.wire_messages import Query
-
-
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    async with pooler_processes(tmp_path) as serve:
-        yield serve
 
 
 @pytest.fixture

@@ -6,16 +6,13 @@ Memory is that of a whole process, so these tests run the pooler as one.
 from __future__ import annotations
 
 import asyncio
-import re
-import socket
-import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from tests.integration.conftest import Address, Connect
+from tests.integration.serving import ANYWHERE, Serve, Serving
 from tests.wire_client import SELECT_1, WireClient, eventually
 from tests.wire_messages import Bind, Execute, Parse, Query, Sync
 
@@ -35,89 +32,51 @@ def stops_falling(measure: Callable[[], int]) -> Callable[[], bool]:
     return is_steady
 
 
-class PoolerProcess:
-    """`pgpool-lite serve` in a process of its own, with a single server."""
-
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
-        self._process = process
-        self.host = "127.0.0.1"
-        self.port = port
-
-    async def is_listening(self) -> bool:
-        """Tell whether the process accepts connections."""
-        assert self._process.returncode is None, "the pooler ended early"
-        try:
-            _, writer = await asyncio.open_connection(self.host, self.port)
-        except ConnectionError:
-            return False
-        writer.close()
-        await writer.wait_closed()
-        return True
-
-    @property
-    def peak_memory_kb(self) -> int:
-        """The most memory the process ever had resident."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
-        assert found, status
-        return int(found[1])
-
-
 @pytest.fixture
-async def process(postgres: Address) -> AsyncIterator[PoolerProcess]:
-    """A pooler process in front of the real PostgreSQL."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
+async def process(postgres: Address, serve: Serve) -> Serving:
+    """A pooler process with a single server in front of the real PostgreSQL."""
     to = f"postgresql://postgres@{postgres.host}:{postgres.port}/app"
-    arguments = ("serve", "--to", to, "--listen", f"127.0.0.1:{port}", "--pool-size", "1")
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "pgpool_lite", *arguments)
-    pooler = PoolerProcess(process, port)
-    await eventually(pooler.is_listening)
-    yield pooler
-    process.terminate()
-    await process.wait()
+    return await serve("--to", to, "--listen", ANYWHERE, "--pool-size", "1")
 
 
 @pytest.fixture
-async def client(process: PoolerProcess, connect: Connect) -> WireClient:
+async def client(process: Serving, connect: Connect) -> WireClient:
     """A client that has been served once, so that the pooler's memory is what it is at work."""
     client = await connect(process)
     assert await client.query("SELECT 1") == SELECT_1
     return client
 
 
-async def test_a_row_of_200_megabytes_streams_through(
-    process: PoolerProcess, client: WireClient
-) -> None:
-    before = process.peak_memory_kb
+async def test_a_row_of_200_megabytes_streams_through(process: Serving, client: WireClient) -> None:
+    before = process.memory_kb("VmHWM")
     await client.send(Query(f"SELECT repeat('x', {200 * MEGABYTE})"))
     assert await client.lines(1) == ["T repeat"]
     # The body of a DataRow: the number of columns, the length of the only one, and its value.
     assert await client.skip_message() == ("D", 2 + 4 + 200 * MEGABYTE)
     assert await client.until_ready() == ["C SELECT 1", "Z I"]
-    assert process.peak_memory_kb - before < MAY_GROW_KB
+    assert process.memory_kb("VmHWM") - before < MAY_GROW_KB
 
 
 async def test_the_values_of_a_bind_of_50_megabytes_stream_to_a_server_that_lacks_its_statement(
-    process: PoolerProcess, connect: Connect
+    process: Serving, connect: Connect
 ) -> None:
     client, other = await connect(process), await connect(process)
     await client.send(Parse("SELECT length($1)", "a", 25), Sync())
     assert await client.until_ready() == ["1", "Z I"]
     await other.query("DEALLOCATE ALL")  # frees the server of what the client has prepared
-    before_kb = process.peak_memory_kb
+    before_kb = process.memory_kb("VmHWM")
     value = "x" * MEGABYTE * 50
     await client.send(Bind(value, statement="a"), Execute(), Sync())
     assert await client.until_ready() == ["2", f"D {50 * MEGABYTE}", "C SELECT 1", "Z I"]
-    assert process.peak_memory_kb - before_kb < MAY_GROW_KB
+    assert process.memory_kb("VmHWM") - before_kb < MAY_GROW_KB
 
 
 async def test_a_query_of_50_megabytes_streams_through(
-    process: PoolerProcess, client: WireClient
+    process: Serving, client: WireClient
 ) -> None:
-    before = process.peak_memory_kb
+    before = process.memory_kb("VmHWM")
     assert await client.value(f"SELECT length('{'x' * 50 * MEGABYTE}')") == str(50 * MEGABYTE)
-    assert process.peak_memory_kb - before < MAY_GROW_KB
+    assert process.memory_kb("VmHWM") - before < MAY_GROW_KB
 
 
 async def test_a_parameter_of_1_megabyte_passes(client: WireClient) -> None:
@@ -126,32 +85,30 @@ async def test_a_parameter_of_1_megabyte_passes(client: WireClient) -> None:
 
 
 async def test_a_parameter_of_50_megabytes_streams_through(
-    process: PoolerProcess, client: WireClient
+    process: Serving, client: WireClient
 ) -> None:
-    before = process.peak_memory_kb
+    before = process.memory_kb("VmHWM")
     value = "x" * 50 * MEGABYTE
     await client.send(Parse("SELECT length($1)"), Bind(value), Execute(), Sync())
     assert await client.until_ready() == ["1", "2", f"D {50 * MEGABYTE}", "C SELECT 1", "Z I"]
-    assert process.peak_memory_kb - before < MAY_GROW_KB
+    assert process.memory_kb("VmHWM") - before < MAY_GROW_KB
 
 
-async def test_a_million_small_rows_stream_through(
-    process: PoolerProcess, client: WireClient
-) -> None:
-    before = process.peak_memory_kb
+async def test_a_million_small_rows_stream_through(process: Serving, client: WireClient) -> None:
+    before = process.memory_kb("VmHWM")
     await client.send(Query("SELECT n FROM generate_series(1, 1000000) n"))
     assert await client.lines(1) == ["T n"]
     assert await client.skip_rows() == 1_000_000
     assert await client.until_ready() == ["C SELECT 1000000", "Z I"]
-    assert process.peak_memory_kb - before < MAY_GROW_KB
+    assert process.memory_kb("VmHWM") - before < MAY_GROW_KB
 
 
 async def test_a_client_that_does_not_read_holds_its_server_back(
-    process: PoolerProcess, client: WireClient, postgres: Address, connect: Connect
+    process: Serving, client: WireClient, postgres: Address, connect: Connect
 ) -> None:
     direct = await connect(postgres)
     pid = await client.value("SELECT pg_backend_pid()")
-    before = process.peak_memory_kb
+    before = process.memory_kb("VmHWM")
 
     async def is_held_back() -> bool:
         sql = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {pid}"
@@ -159,19 +116,19 @@ async def test_a_client_that_does_not_read_holds_its_server_back(
 
     await client.send(Query(f"SELECT repeat('x', {100 * MEGABYTE})"))
     await eventually(is_held_back)
-    assert process.peak_memory_kb - before < MAY_GROW_KB
+    assert process.memory_kb("VmHWM") - before < MAY_GROW_KB
     assert await client.lines(1) == ["T repeat"]
     assert await client.skip_message() == ("D", 2 + 4 + 100 * MEGABYTE)
     assert await client.until_ready() == ["C SELECT 1", "Z I"]
-    assert process.peak_memory_kb - before < MAY_GROW_KB
+    assert process.memory_kb("VmHWM") - before < MAY_GROW_KB
 
 
 async def test_a_server_that_does_not_read_holds_its_client_back(
-    process: PoolerProcess, client: WireClient, postgres: Address, connect: Connect
+    process: Serving, client: WireClient, postgres: Address, connect: Connect
 ) -> None:
     direct = await connect(postgres)
     await direct.query("SELECT pg_advisory_lock(11)")
-    before = process.peak_memory_kb
+    before = process.memory_kb("VmHWM")
     # PostgreSQL reads the second query only when the first one is done.
     await client.send(Query("SELECT pg_advisory_xact_lock(11)"))
     large = Query(f"SELECT length('{'x' * 50 * MEGABYTE}')")
@@ -182,4 +139,4 @@ async def test_a_server_that_does_not_read_holds_its_client_back(
     await sending
     transcript = await client.until_ready(times=2)
     assert transcript[-3:] == [f"D {50 * MEGABYTE}", "C SELECT 1", "Z I"]
-    assert process.peak_memory_kb - before < MAY_GROW_KB
+    assert process.memory_kb("VmHWM") - before < MAY_GROW_KB

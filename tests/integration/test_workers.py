@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -17,18 +16,12 @@ import pytest
 
 from pgpool_lite.dev.cluster import Cluster
 from tests.integration.conftest import Connect, OpenClient
-from tests.integration.serving import AS_IS, Serve, Serving, pooler_processes, run, write_ini
+from tests.integration.serving import AS_IS, Serve, Serving, run, write_ini
 from tests.wire_client import SELECT_1, WireClient, eventually
 from tests.wire_messages import Query
 
 IS_UP = re.compile(r"worker (\d+) up \[(\d+)\]")
 CLIENTS = 8
-
-
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    async with pooler_processes(tmp_path) as serve:
-        yield serve
 
 
 @pytest.fixture

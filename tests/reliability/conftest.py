@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from pgpool_lite.dev.binaries import Binaries
 from pgpool_lite.dev.cluster import Cluster
-from tests.integration.serving import Serve, pooler_processes
 
 # Nobody is waited for at a COMMIT that a test's PostgreSQL confirms, unless it is told to.
 HONEST = {"synchronous_commit": "on"}
-
-
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    async with pooler_processes(tmp_path) as serve:
-        yield serve
 
 
 @pytest.fixture(scope="module")
