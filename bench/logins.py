@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pgpool_lite.config import config_for_url
 from pgpool_lite.proxy.client_login import ClientLoginConnection
 from pgpool_lite.proxy.runtime import Runtime
+from pgpool_lite.proxy.sockets import Receiver
 from pgpool_lite.wire import codes, frontend
 from pgpool_lite.wire.scram import ScramClient, ScramKeys, derive_keys
 
@@ -67,16 +68,17 @@ class NoTransport(asyncio.Transport):
     def __init__(self) -> None:
         """Have the ends of a TCP connection."""
         super().__init__({"socket": NoSocket(), "peername": ("127.0.0.1", 50_508)})
-        self.protocol: asyncio.BaseProtocol
+        self.protocol: Receiver
         self.last = b""
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+    def set_protocol(self, protocol: asyncio.BaseProtocol | Receiver) -> None:
         """Pass on to another from now on."""
+        if isinstance(protocol, asyncio.BaseProtocol):
+            assert isinstance(protocol, asyncio.Protocol), "streams only"
         self.protocol = protocol
 
     def feed(self, data: bytes) -> None:
         """Pass on a read."""
-        assert isinstance(self.protocol, asyncio.Protocol)
         self.protocol.data_received(data)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -123,7 +125,6 @@ class Case:
                 newcomer.data_received(answer)
         assert transport.last.endswith(b"Z\0\0\0\5I")
         transport.feed(frontend.TERMINATE)
-        assert isinstance(transport.protocol, asyncio.Protocol)
         transport.protocol.connection_lost(None)
 
     def _proofs(self, transport: NoTransport) -> Iterator[bytes]:

@@ -217,18 +217,21 @@ def _best(play: Callable[[list[T]], None], turns: list[T]) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print one line per operation, with a figure for each number of clients."""
+    """Print one line per operation: a figure for each number of clients, and how it grows."""
     parser = argparse.ArgumentParser(prog="python -m bench.micro", description=__doc__)
     parser.add_argument("--queries", type=int, default=QUERIES, help="per round")
     queries = max(parser.parse_args(arguments).queries, max(CLIENTS))
-    print(f"us of Python, by number of clients{'':6}", *(f"{count:>8,}" for count in CLIENTS))
+    titles = (f"{count:>8,}" for count in CLIENTS)
+    print(f"us of Python, by number of clients{'':6}", *titles, "  growth")
     rows: dict[str, Callable[[int, int], float]] = {
         **{f"{case.name} query": partial(measure_case, case) for case in CASES},
         **{f"{case.name} query, all wait": partial(measure_hand_over, case) for case in CASES},
         "link and release": measure_link,
     }
     for name, measure in rows.items():
-        print(f"{name:40}", *(f"{measure(count, queries) * 1e6:8.2f}" for count in CLIENTS))
+        figures = [measure(count, queries) * 1e6 for count in CLIENTS]
+        shown = (f"{figure:8.2f}" for figure in figures)
+        print(f"{name:40}", *shown, f"{figures[-1] / figures[0]:7.2f}x")
     print(f"{'scan, per message':40} {measure_scan(max(queries // 1000, 1)) * 1e6:8.3f}")
 
 

@@ -5,7 +5,7 @@ bound the one goes that has been at it for longest: a login takes moments, so th
 likely somebody who means to fill the room. Were newcomers refused, that would be all it takes to
 keep everybody out for client_login_timeout.
 
-Asked by the doorway, for clients of the network only: the Unix socket is left for the operator.
+Asked in the anteroom, for clients of the network only: the Unix socket is left for the operator.
 """
 
 from __future__ import annotations

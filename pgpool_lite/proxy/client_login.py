@@ -24,14 +24,17 @@ from pgpool_lite.pool.database import Database
 from pgpool_lite.pool.mends import Mend
 from pgpool_lite.pool.peering import mark
 from pgpool_lite.pool.pool import Pool
+from pgpool_lite.pool.registry import Registry
 from pgpool_lite.pool.teaching import Scene, explain
 from pgpool_lite.pool.welcomes import make_welcome
-from pgpool_lite.proxy.dispatcher import cached_failure
+from pgpool_lite.proxy.anteroom import Anteroom
+from pgpool_lite.proxy.dispatcher import Dispatcher, cached_failure
 from pgpool_lite.proxy.keys import random_key
 from pgpool_lite.proxy.logs import LOGGER, Stranger
 from pgpool_lite.proxy.origins import origin_of
 from pgpool_lite.proxy.secret_lookup import SecretLookup
 from pgpool_lite.proxy.sockets import (
+    as_protocol,
     hand_over,
     own_address,
     peer_address,
@@ -44,7 +47,7 @@ from pgpool_lite.proxy.unlinked import Unlinked
 from pgpool_lite.proxy.watched import make_connection
 from pgpool_lite.session.auth_query import AuthQuery
 from pgpool_lite.session.client import ClientSession
-from pgpool_lite.session.client_login import ClientLogin, Encryption, Step
+from pgpool_lite.session.client_login import ClientLogin, Step
 from pgpool_lite.session.replication import Replication
 from pgpool_lite.session.server import ServerSession
 from pgpool_lite.session.states import ClientState
@@ -58,14 +61,15 @@ if TYPE_CHECKING:
 EARLY_LIMIT = 65_536
 
 
-class ClientLoginConnection(Unlinked, asyncio.Protocol):
-    """Brings one client in."""
+class ClientLoginConnection(Unlinked):
+    """Brings one client in. It looks like an `asyncio.Protocol`; see `sockets.Receiver`."""
 
     def __init__(self, runtime: Runtime, is_unix: bool = False) -> None:
         """Wait for a connection to be made, by a Unix socket or by TCP."""
         self._runtime = runtime
-        self._dispatcher = runtime.dispatcher
-        self._registry = registry = runtime.registry
+        self._dispatcher: Dispatcher = runtime.dispatcher
+        self._anteroom: Anteroom = runtime.anteroom
+        self._registry: Registry = runtime.registry
         self.is_unix = is_unix
         self._login: ClientLogin
         self._tls: ClientTls | None = None
@@ -82,8 +86,8 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         self._is_gone = False
         #: Number of its process, where it comes by a Unix socket.
         self._peer_pid = 0
-        self.id = registry.next_id()
-        self.connected_at = runtime.clock()
+        self.id = self._registry.next_id()
+        self.connected_at: float = runtime.clock()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -102,8 +106,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
 
     # --- the socket ---
 
-    # A stream socket always comes with a Transport; uvloop's does not say so by its class.
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin, unless there is no room for one more socket."""
         self._transport = transport
         self._peer_pid = peer_pid(transport) if self.is_unix else 0
@@ -111,8 +114,8 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         if tls is None:
             self._login = ClientLogin()
         else:
-            self._login = ClientLogin(self._encryption(tls), tls.channel_binding)
-        refusal = self._runtime.doorway.enter(self, transport, self._registry.config.settings)
+            self._login = ClientLogin(tls.offered(is_unix=self.is_unix), tls.channel_binding)
+        refusal = self._anteroom.enter(self, transport, self._registry.config.settings)
         if refusal is not None:
             self.refuse(refusal)
 
@@ -145,12 +148,6 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
             self._runtime.log.stranger(self._name()).info("no such user: %s", self._admission.user)
 
     # --- TLS ---
-
-    def _encryption(self, tls: ClientTls) -> Encryption:
-        """Return what TLS clients have; those on a Unix socket have none, and need none."""
-        if self.is_unix:
-            return Encryption.UNAVAILABLE
-        return Encryption.REQUIRED if tls.is_required else Encryption.OFFERED
 
     def _encrypt(self) -> None:
         """Shake hands; what the client sends from now on comes decrypted."""
@@ -227,13 +224,13 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         key = self._login.cancel_key
         assert key is not None
         self._is_gone = True
-        self._runtime.doorway.leave(self)
+        self._anteroom.leave(self)
         self._runtime.connector.cancel(key, self._transport.close)
 
     def _authenticated(self) -> None:
         admission, runtime = self._admission, self._runtime
         assert admission is not None
-        runtime.doorway.proved(self)
+        self._anteroom.proved(self)
         doorkeeper = runtime.doorkeeper
         doorkeeper.remember_proof(admission, self._login.scram_client_key)
         try:
@@ -245,7 +242,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
             return
         if admission.is_console:
             self._send_answer()
-            runtime.doorway.leave(self)
+            self._anteroom.leave(self)
             runtime.open_console(self._transport, admission, self.id, self._login.rest)
         else:
             self._enter(admission, database)
@@ -307,7 +304,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         session.parameters = welcome.parameters
         if tracked.has_unreported(welcome.parameters):
             pool.leak_counters.mends.note(Mend.STARTUP, "", self._runtime.clock())
-        self._runtime.doorway.leave(self)
+        self._anteroom.leave(self)
         registry.remember_key(pool, session)
         pool.admit(session)
         session.rewrites = is_usual and rules.statements is not None
@@ -371,7 +368,7 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         if self._is_gone:
             return
         self._is_gone = True
-        self._runtime.doorway.leave(self)
+        self._anteroom.leave(self)
         if self._lookup is not None:
             self._lookup.leave()
         session, pool, log = self._session, self._pool, self._runtime.log
@@ -393,3 +390,8 @@ class ClientLoginConnection(Unlinked, asyncio.Protocol):
         user, database = said.get("user", ""), said.get("database", "")
         names = database or user or "(nodb)", user or "(nouser)"
         return Stranger(self.id, *names, self.address, self._peer_pid)
+
+
+def newcomer(runtime: Runtime, is_unix: bool) -> asyncio.Protocol:
+    """Return what talks to somebody who has just come, by a Unix socket or not."""
+    return as_protocol(ClientLoginConnection(runtime, is_unix))

@@ -1,9 +1,4 @@
-"""How do clients get to us? Listening sockets, and the room between accept and welcome.
-
-The doorway holds the clients that have not logged in yet. It closes those that take longer than
-client_login_timeout, and turns people away while there are nearly no file descriptors left: then
-the next accept would fail, servers could not be opened, and those who are inside would suffer.
-"""
+"""How do clients get to us? Listening sockets, and who takes them over when we stop listening."""
 
 from __future__ import annotations
 
@@ -16,42 +11,27 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pgpool_lite.config import Settings
-from pgpool_lite.errors import ClientError, ConfigError, LimitReached
-from pgpool_lite.pool.arrivals import Arrivals
+from pgpool_lite.errors import ConfigError
 from pgpool_lite.proxy import handover
 from pgpool_lite.proxy.logs import LOGGER, place
-from pgpool_lite.proxy.sockets import defer_accept, set_buffers, tune_listening
-
-if TYPE_CHECKING:
-    from pgpool_lite.proxy.client_login import ClientLoginConnection
+from pgpool_lite.proxy.sockets import defer_accept, tune_listening
 
 #: Makes what talks to a newcomer, who has come by a Unix socket or not.
-MakeClient = Callable[[bool], "ClientLoginConnection"]
-
-#: File descriptors kept for servers, cancel requests, the log, and what a host program opens.
-RESERVED_DESCRIPTORS = 24
-#: Of so many newcomers one has its descriptor looked at, as long as there is room. uvloop makes a
-#: socket object for that, with a system call: 5,000 of a login's 100,000 instructions.
-LOOK_EVERY = 8
+MakeClient = Callable[[bool], asyncio.Protocol]
 
 
 class Doorway:
-    """Listens, and keeps those who have not come in yet. Owned by the runtime."""
+    """Listens. Owned by the runtime."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self) -> None:
         """Listen nowhere yet."""
-        self._clock = clock
         #: Listening servers; those on Unix sockets stay for the console during a shutdown.
         self._tcp_servers: list[asyncio.Server] = []
         self._unix_servers: list[asyncio.Server] = []
         #: Our Unix socket's file, and its number: another process may have put its own there.
         self._socket_file: tuple[Path, int] | None = None
-        self._arriving: dict[ClientLoginConnection, float] = {}
-        #: Of these, who came by network and has proved nothing yet.
-        self._unproven: Arrivals[ClientLoginConnection] = Arrivals()
         self._make_client: MakeClient
         #: Whether our network sockets are ours alone, while others may share their port.
         self._shares_port = False
@@ -59,10 +39,6 @@ class Doorway:
         self._handover: asyncio.TimerHandle | None = None
         #: Connections that were accepted when listening ended, on their way in.
         self._last_ones: set[asyncio.Task[object]] = set()
-        self._descriptor_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._was_full = False
-        #: So many newcomers, less one, are let by before the next is looked at.
-        self._unseen_count = 0
         #: Where TCP clients reach us: host and port of the first listening socket.
         self.address: tuple[str, int] | None = None
 
@@ -165,7 +141,7 @@ class Doorway:
         """Stop listening on the network, in favour of other processes that share the port.
 
         Those whom the kernel has let in already are clients too, and so is who comes meanwhile. It
-        takes a moment where the port may be shared, `is_awaited` until then; else, and for sockets
+        takes a moment where the port may be shared, `is_closing` until then; else, and for sockets
         that a service manager has passed on and goes on holding, none.
         """
         if self._handover is not None:
@@ -238,11 +214,9 @@ class Doorway:
                 task.add_done_callback(self._last_ones.discard)
 
     @property
-    def is_awaited(self) -> bool:
-        """Somebody who came from the network before listening ended is still on the way in."""
-        if self._handover is not None or self._last_ones:
-            return True
-        return any(not client.is_unix for client in self._arriving)
+    def is_closing(self) -> bool:
+        """Listening is about to end, or some that were accepted then have not arrived yet."""
+        return self._handover is not None or bool(self._last_ones)
 
     def follow(self, settings: Settings) -> None:
         """Have the listening sockets follow changed settings, those that begin with tcp_."""
@@ -261,75 +235,6 @@ class Doorway:
         if self._socket_file is not None:
             release_socket_file(*self._socket_file)
             self._socket_file = None
-
-    def enter(
-        self, client: ClientLoginConnection, transport: asyncio.Transport, settings: Settings
-    ) -> LimitReached | None:
-        """Take note of a new connection; return why there is no room for it, if so."""
-        self._arriving[client] = client.connected_at
-        self._unseen_count -= 1
-        if self._unseen_count <= 0 or settings.tcp_socket_buffer:
-            refusal = self._look_at(transport.get_extra_info("socket"), settings)
-            if refusal is not None:
-                return refusal
-        self._make_room(client, settings)
-        return None
-
-    def _look_at(self, client_socket: socket.socket, settings: Settings) -> LimitReached | None:
-        """See whether a client's socket tells that there is no room; give it its buffers."""
-        try:
-            set_buffers(client_socket, settings)
-        except OSError as error:
-            LOGGER.warning("a client's socket cannot be tuned: %s", error)
-        # The kernel gives the lowest free number, so a high one tells that few are left.
-        is_full = client_socket.fileno() >= self._descriptor_limit - RESERVED_DESCRIPTORS
-        if is_full and not self._was_full:
-            LOGGER.error(
-                "out of file descriptors (limit %d): new clients are refused until some leave",
-                self._descriptor_limit,
-            )
-        self._was_full = is_full
-        self._unseen_count = 0 if is_full else LOOK_EVERY
-        if not is_full:
-            return None
-        return LimitReached(
-            "no more connections allowed (file descriptors)",
-            hint="Raise the limit of open files (ulimit -n) for the pooler.",
-        )
-
-    def _make_room(self, client: ClientLoginConnection, settings: Settings) -> None:
-        """Have the oldest login give way if there are too many."""
-        limit, address_limit = settings.max_pending_logins, settings.max_pending_logins_per_address
-        if not (limit or address_limit) or client.is_unix:
-            return
-        found = self._unproven.add(client, client.address[0], limit, address_limit)
-        if found is not None:
-            oldest, setting = found
-            oldest.refuse(LimitReached(f"too many logins at a time ({setting})"))
-
-    def proved(self, client: ClientLoginConnection) -> None:
-        """Note that a connection has proved who it is; a server may be all that it waits for."""
-        self._unproven.remove(client)
-
-    def leave(self, client: ClientLoginConnection) -> None:
-        """Forget a connection that has logged in or gone."""
-        self._arriving.pop(client, None)
-        self._unproven.remove(client)
-
-    def sweep(self, login_timeout_s: float) -> None:
-        """Close connections that take too long to log in; they stand here in order of arrival."""
-        if not login_timeout_s:
-            return
-        now = self._clock()
-        for client, since in list(self._arriving.items()):
-            if now - since <= login_timeout_s:
-                break
-            client.login_timed_out()
-
-    def turn_away(self, error: ClientError) -> None:
-        """Refuse everybody who has not come in yet."""
-        for client in list(self._arriving):
-            client.refuse(error)
 
 
 def unix_address(folder: str, port: int) -> str:

@@ -27,8 +27,9 @@ from pgpool_lite.pool.pool import Pool
 from pgpool_lite.pool.registry import Registry
 from pgpool_lite.pool.rules import min_pool_size
 from pgpool_lite.proxy.administration import Administration
+from pgpool_lite.proxy.anteroom import Anteroom
 from pgpool_lite.proxy.chorus import Chorus
-from pgpool_lite.proxy.client_login import ClientLoginConnection
+from pgpool_lite.proxy.client_login import newcomer
 from pgpool_lite.proxy.connector import Connector
 from pgpool_lite.proxy.console_connection import ConsoleConnection
 from pgpool_lite.proxy.dispatcher import Dispatcher
@@ -69,7 +70,8 @@ class Runtime(Administration):
         self.doorkeeper = Doorkeeper(self.registry, system_user_name)
         self.log = ConnectionLog(lambda: self.settings)
         self.dispatcher = Dispatcher(self.registry, clock, self.log)
-        self.doorway = Doorway(clock)
+        self.doorway = Doorway()
+        self.anteroom = Anteroom(clock)
         self.tls = Tls()
         self.health = HealthPort(self)
         self.connector = Connector(self)
@@ -127,9 +129,7 @@ class Runtime(Administration):
         """
         self.tls.apply(self.registry.config)
         try:
-            await self.doorway.open(
-                self.settings, partial(ClientLoginConnection, self), passed, shared
-            )
+            await self.doorway.open(self.settings, partial(newcomer, self), passed, shared)
             await self.health.open(self.settings)
         except BaseException:
             self.health.close()
@@ -150,7 +150,7 @@ class Runtime(Administration):
     def _sweep(self) -> None:
         """Look for what is due, three times a second."""
         self._again(SWEEP_INTERVAL_S, self._sweep)
-        self.doorway.sweep(self.settings.client_login_timeout)
+        self.anteroom.sweep(self.settings.client_login_timeout)
         self._open_forced_pools()
         self.dispatcher.sweep()
         self._forget_deserted()
@@ -213,7 +213,8 @@ class Runtime(Administration):
 
     def _is_drained(self, mode: ShutdownMode) -> bool:
         if mode is ShutdownMode.WAIT_FOR_CLIENTS:
-            return not (self.registry.client_count or self.doorway.is_awaited)
+            is_awaited = self.doorway.is_closing or self.anteroom.is_awaited
+            return not (self.registry.client_count or is_awaited)
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
             return not self.is_working(None)
         return True
@@ -271,7 +272,7 @@ class Runtime(Administration):
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
             self.dispatcher.is_draining = True
             self.registry.pause_all()  # who wants a server now is refused, not linked
-            self.doorway.turn_away(self._goodbye)
+            self.anteroom.turn_away(self._goodbye)
             for _, client in list(self.registry.clients()):
                 if client.state is ClientState.WAITING:
                     client.connection.refuse(self._goodbye)
@@ -290,7 +291,7 @@ class Runtime(Administration):
             timer.cancel()
         self.health.close()
         self.doorway.close()
-        self.doorway.turn_away(self._goodbye)
+        self.anteroom.turn_away(self._goodbye)
         await self.peers.close()
         if self.chorus is not None:
             await self.chorus.close()

@@ -32,7 +32,7 @@ class TunableSocket(Protocol):
 
 
 class Receiver(Protocol):
-    """What a transport calls from its second protocol on: asyncio's, less `connection_made`.
+    """What a transport calls: asyncio's Protocol, less `connection_made`, which only a first has.
 
     A class that inherits from `asyncio.Protocol` is an ordinary one of Python's, however it is
     compiled: each of its fields is looked up by name. Those of a class that only looks like one
@@ -55,9 +55,14 @@ class Receiver(Protocol):
         """Clear up: the socket is closed."""
 
 
+def as_protocol(receiver: Receiver) -> asyncio.Protocol:
+    """Return a receiver as what event loops ask for."""
+    return receiver  # type: ignore[return-value]  # it looks like one
+
+
 def hand_over(transport: asyncio.Transport, receiver: Receiver) -> None:
     """Have `receiver` told of everything that comes from now on."""
-    transport.set_protocol(receiver)  # type: ignore[arg-type]  # it looks like one
+    transport.set_protocol(as_protocol(receiver))
 
 
 def peer_address(transport: asyncio.Transport) -> tuple[str, int]:

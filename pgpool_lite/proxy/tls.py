@@ -20,6 +20,7 @@ from pgpool_lite.config import Config, DatabaseSettings, Settings, SslMode, SslN
 from pgpool_lite.errors import ConfigError
 from pgpool_lite.proxy.ciphersuites import set_ciphersuites
 from pgpool_lite.proxy.tls_transport import READ_SIZE
+from pgpool_lite.session.client_login import Encryption
 from pgpool_lite.wire.channel_binding import end_point_binding
 
 #: In place of a file of roots: those that the operating system trusts. libpq's word.
@@ -81,6 +82,12 @@ class ClientTls:
     is_required: bool
     #: What SCRAM-SHA-256-PLUS binds to, a hash of our certificate; b"" where it cannot.
     channel_binding: bytes = b""
+
+    def offered(self, *, is_unix: bool) -> Encryption:
+        """Return what a client may have; those on a Unix socket have none, and need none."""
+        if is_unix:
+            return Encryption.UNAVAILABLE
+        return Encryption.REQUIRED if self.is_required else Encryption.OFFERED
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is never asked of a client that is not linked to a server, and fails loudly if it is.
+"""What is never asked of a client that is not linked to a server, or is no matter.
 
 A client in LOGIN has a socket, but no query under way: those who pair clients with servers have
 nothing to say to it but that it may go on, or that it may not.
@@ -31,3 +31,9 @@ class Unlinked:
     def resume_reading(self) -> None:
         """Never called: it was never stopped."""
         raise AssertionError("a client in LOGIN is not linked")
+
+    def pause_writing(self) -> None:
+        """Go on: what a login says is short, and who does not read it is closed in time."""
+
+    def resume_writing(self) -> None:
+        """Go on, as ever."""

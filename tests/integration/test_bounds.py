@@ -16,7 +16,7 @@ import pytest
 
 from pgpool_lite.dev.cluster import Cluster
 from pgpool_lite.pooler import Pooler
-from pgpool_lite.proxy.doorway import RESERVED_DESCRIPTORS
+from pgpool_lite.proxy.anteroom import RESERVED_DESCRIPTORS
 from pgpool_lite.session.client import ClientSession
 from tests.conftest import MakePooler
 from tests.integration.conftest import Connect

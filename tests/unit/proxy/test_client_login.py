@@ -9,9 +9,9 @@ import socket
 import pytest
 
 from pgpool_lite.config import config_for_url
+from pgpool_lite.proxy.anteroom import LOOK_EVERY, RESERVED_DESCRIPTORS
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.client_login import ClientLoginConnection
-from pgpool_lite.proxy.doorway import LOOK_EVERY, RESERVED_DESCRIPTORS
 from pgpool_lite.proxy.runtime import Runtime
 from pgpool_lite.wire.frontend import encode_sasl_initial, encode_sasl_response
 from pgpool_lite.wire.scram import ScramClient
