@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: File descriptors kept for servers, cancel requests, the log, and what a host program opens.
 RESERVED_DESCRIPTORS: Final = 24
 #: Of so many newcomers one has its descriptor looked at, as long as there is room. uvloop makes a
-#: socket object for that, with a system call: 5,000 of a login's 100,000 instructions.
+#: socket object for that, with a system call: 5,000 instructions, of some 80,000 for a login.
 LOOK_EVERY: Final = 8
 
 
