@@ -23,11 +23,12 @@ import psycopg
 import uvloop
 
 from pgpool_lite.dev.cluster import Cluster
+from tests.integration.encrypted import WITHOUT_TLS, speaks_tls
 from tests.integration.serving import Serve, pooler_processes
 from tests.reliability.crosstalk import Report, play
 from tests.reliability.cycles import burst, come_and_go
 from tests.reliability.every_byte import CONVERSATION_BYTES, strike_every
-from tests.reliability.scenarios import SCENARIOS, scenario
+from tests.reliability.scenarios import SCENARIOS, Side, scenario
 
 #: Transactions of one scenario in a soak: small enough to tell soon which seed failed.
 ROUND = 5000
@@ -71,6 +72,9 @@ async def _soak(options: argparse.Namespace, serve: Serve, postgres: Cluster, fo
     while True:
         for name in names:
             chosen = scenario(name, seed, min(ROUND, options.transactions or ROUND))
+            if Side.SERVERS in chosen.encrypted and not speaks_tls(postgres):
+                print(f"{chosen.command}: left out, {WITHOUT_TLS}", flush=True)
+                continue
             try:
                 report = await play(chosen, postgres, serve, folder)
             except BaseException:

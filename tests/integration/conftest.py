@@ -14,7 +14,7 @@ from pgpool_lite.errors import ServerError
 from pgpool_lite.pooler import Pooler
 from tests.certificates import Authority
 from tests.conftest import MakePooler
-from tests.integration.encrypted import encrypted_cluster
+from tests.integration.encrypted import WITHOUT_TLS, encrypted_cluster
 from tests.wire_client import WireClient
 
 
@@ -98,7 +98,7 @@ def encrypted_postgres(postgres_binaries: Binaries, authority: Authority) -> Ite
         except ServerError as error:
             if "SSL is not supported by this build" not in str(error):
                 raise
-            pytest.skip("this PostgreSQL was built without TLS, as the wheel's is")
+            pytest.skip(WITHOUT_TLS)
         yield cluster
 
 

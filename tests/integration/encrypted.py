@@ -24,6 +24,17 @@ ENCRYPTION_RULES = (
 )
 
 
+#: Why a test is skipped.
+WITHOUT_TLS = "this PostgreSQL was built without TLS, as the wheel's is"
+
+
+def speaks_tls(cluster: Cluster) -> bool:
+    """Say whether a running PostgreSQL was built with TLS."""
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        found = connection.execute("SHOW ssl_library").fetchone()
+    return found != ("",)
+
+
 @contextmanager
 def encrypted_cluster(binaries: Binaries, authority: Authority) -> Iterator[Cluster]:
     """Run a PostgreSQL that proves to be localhost, with the roles of ENCRYPTION_RULES."""

@@ -165,7 +165,7 @@ class Stage:
 def write_settings(
     folder: Path, scenario: Scenario, to: Address, authority: Authority | None
 ) -> Path:
-    """Write the pooler's file, with TLS on both sides if there is an authority for it."""
+    """Write the pooler's file; an authority issues what sides that speak TLS need."""
     (folder / "users").write_text('"postgres" ""\n')
     settings = {
         "listen_addr": "127.0.0.1",
@@ -181,7 +181,7 @@ def write_settings(
         "log_connections": "0",
         "log_disconnections": "0",
         "log_pooler_errors": "0",
-        "server_tls_sslmode": "disable",
+        "server_tls_sslmode": "require" if Side.SERVERS in scenario.encrypted else "disable",
         **scenario.settings,
     }
     if authority is not None:
@@ -190,7 +190,6 @@ def write_settings(
             "client_tls_sslmode": "allow",  # the console comes in plain text
             "client_tls_cert_file": str(own.cert),
             "client_tls_key_file": str(own.key),
-            "server_tls_sslmode": "require",
         }
     if "workers" in scenario.settings:
         settings["listen_port"] = str(free_port())  # which all of them share
@@ -217,8 +216,9 @@ async def play(scenario: Scenario, postgres: Cluster, serve: Serve, folder: Path
         plan = plan_of(scenario, Side.SERVERS)
         inner = await stack.enter_async_context(FaultProxy(postgres, plan))
         authority = None
-        if scenario.is_encrypted:
+        if scenario.encrypted:
             authority = Authority(folder / f"authority-{scenario.seed}", "Crosstalk")
+        if authority is not None and Side.SERVERS in scenario.encrypted:
             let_encrypt(postgres, authority)
         ini = write_settings(folder, scenario, inner, authority)
         serving = await serve(ini)
@@ -245,7 +245,7 @@ async def have_all_run(stage: Stage, inner: FaultProxy, outer: FaultProxy) -> No
     """Let all clients run to their end, striking at every tick."""
     scenario, ledger = stage.scenario, stage.report.ledger
     clients: list[RawClient | AsyncpgClient | PsycopgClient] = []
-    may_lose, is_encrypted = scenario.may_lose, scenario.is_encrypted
+    may_lose, is_encrypted = scenario.may_lose, Side.CLIENTS in scenario.encrypted
     tls = tls_context() if is_encrypted else None
     for number in range(scenario.raw):
         random = Random(f"{scenario.seed} client {number}")

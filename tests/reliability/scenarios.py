@@ -56,8 +56,8 @@ class Scenario:
     settings: Mapping[str, str] = field(default_factory=dict)
     # What is done to a connection that is struck.
     actions: tuple[Action, ...] = NETWORK
-    # Clients come by TLS, and it goes to servers by TLS; faults strike at bytes of it.
-    is_encrypted: bool = False
+    # Sides that speak TLS; faults strike at bytes of it.
+    encrypted: tuple[Side, ...] = ()
 
     @property
     def may_lose(self) -> bool:
@@ -125,7 +125,20 @@ _ALL = (
         server_faults=50,
         settings={"workers": "2"},
     ),
-    Scenario("tls", strikes=ALL_STRIKES, client_faults=80, server_faults=60, is_encrypted=True),
+    Scenario(
+        "tls",
+        strikes=ALL_STRIKES,
+        client_faults=80,
+        server_faults=30,
+        encrypted=(Side.CLIENTS,),
+    ),
+    Scenario(
+        "tls-to-servers",
+        strikes=ALL_STRIKES,
+        client_faults=80,
+        server_faults=60,
+        encrypted=(Side.CLIENTS, Side.SERVERS),
+    ),
     Scenario(
         "garbage",
         strikes=ALL_STRIKES,
@@ -171,7 +184,7 @@ def plan_of(scenario: Scenario, side: Side) -> Plan:
             return Fault(
                 action, toward, kind=kind, count=count, garbage=no_message(random, letters)
             )
-        if random.random() < 0.5 or scenario.is_encrypted:
+        if random.random() < 0.5 or side in scenario.encrypted:
             return Fault(action, toward, byte=random.randrange(FIRST_BYTES))
         offset = random.choice((-1, 0, 1, 4, 5, 6))
         return Fault(action, toward, kind=kind, count=count, offset=offset)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from pgpool_lite.dev.cluster import Cluster
+from tests.integration.encrypted import WITHOUT_TLS, speaks_tls
 from tests.integration.serving import Serve
 from tests.reliability.crosstalk import Report, play
 from tests.reliability.oracle import Broken, Ledger
-from tests.reliability.scenarios import SCENARIOS, scenario
+from tests.reliability.scenarios import SCENARIOS, Side, scenario
 
 # Transactions of all clients of a scenario together. The soak has as many as one likes.
 CALM, DISTURBED = 25_000, 1000
@@ -58,6 +59,9 @@ async def test_while_faults_strike_every_reply_is_its_owners_and_no_row_is_lost(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if Side.SERVERS in SCENARIOS[name].encrypted and not speaks_tls(honest_postgres):
+        pytest.skip(WITHOUT_TLS)
+
     report = await see(name, DISTURBED, honest_postgres, serve, tmp_path, capsys)
 
     assert report.ledger.answered_count
