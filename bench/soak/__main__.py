@@ -67,14 +67,14 @@ async def _run(options: argparse.Namespace, postgres: Cluster, folder: Path) -> 
 async def _soak(options: argparse.Namespace, serve: Serve, postgres: Cluster, folder: Path) -> None:
     """Play scenarios, one after the other, and print after each what all have come to."""
     names = list(SCENARIOS) if options.what == "all" else [options.what]
+    if not speaks_tls(postgres):
+        print(WITHOUT_TLS)
+        names = [name for name in names if Side.SERVERS not in SCENARIOS[name].encrypted]
     began_at, seed, answered = time.monotonic(), options.seed, 0
     totals: Counter[str] = Counter()
-    while True:
+    while names:
         for name in names:
             chosen = scenario(name, seed, min(ROUND, options.transactions or ROUND))
-            if Side.SERVERS in chosen.encrypted and not speaks_tls(postgres):
-                print(f"{chosen.command}: left out, {WITHOUT_TLS}", flush=True)
-                continue
             try:
                 report = await play(chosen, postgres, serve, folder)
             except BaseException:
