@@ -217,7 +217,7 @@ async def play(scenario: Scenario, postgres: Cluster, serve: Serve, folder: Path
         inner = await stack.enter_async_context(FaultProxy(postgres, plan))
         authority = None
         if scenario.encrypted:
-            authority = Authority(folder / f"authority-{scenario.seed}", "Crosstalk")
+            authority = Authority(folder / f"{scenario.name}-{scenario.seed}", "Crosstalk")
         if authority is not None and Side.SERVERS in scenario.encrypted:
             let_encrypt(postgres, authority)
         ini = write_settings(folder, scenario, inner, authority)
