@@ -272,9 +272,8 @@ class ClientConnection:
         must not have run: the SET goes alone, and `data` is kept until it has been answered.
         """
         session = self.session
-        may_fail = not session.is_proven and server.tracked.may_fail(
-            session.parameters, server.parameters
-        )
+        tracked, wanted = server.tracked, session.parameters
+        may_fail = not session.is_proven and tracked.may_fail(wanted, server.parameters)
         prefix = server.adopt(session)
         if may_fail and prefix:
             self._held = data  # until `send_held`
@@ -398,3 +397,4 @@ class ClientConnection:
         """Clear up after a client that went without saying Terminate."""
         self._dispatcher.lingering.forget(self.transport)
         self._dispatcher.client_left(self, "client unexpected eof")
+        self.session.let_go()

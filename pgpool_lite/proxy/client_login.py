@@ -144,6 +144,8 @@ class ClientLoginConnection(Unlinked):
         """
         is_news = self._session is not None or self._login.rest
         self._leave("client unexpected eof" if is_news else "")
+        if self._session is not None:
+            self._session.let_go()
         if self._admission is not None and self._admission.is_unknown_user:
             self._runtime.log.stranger(self._name()).info("no such user: %s", self._admission.user)
 

@@ -15,7 +15,9 @@ import pytest
 
 from pgpool_lite.proxy.client_connection import ClientConnection
 from pgpool_lite.proxy.server_connection import ServerConnection
+from pgpool_lite.session.client import ClientSession
 from pgpool_lite.session.refusals import StatementRules
+from pgpool_lite.wire.frontend import TERMINATE
 from tests.unit.pairs import WELCOME
 from tests.unit.world import FakeClock, World, transport_of
 from tests.wire_messages import (
@@ -159,6 +161,30 @@ def test_a_query_leaves_no_object_behind(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
 
     assert int(done.stdout) == 0
+
+
+def sessions_in_memory() -> int:
+    return sum(isinstance(each, ClientSession) for each in gc.get_objects())
+
+
+@USUAL
+def test_a_client_that_has_gone_leaves_nothing_to_the_garbage_collector(usual: Exchange) -> None:
+    """It is freed at once: at thousands of logins a second the collector would never rest."""
+    gc.collect()
+    before = sessions_in_memory()
+    gc.disable()
+    try:
+        relay = Relay()
+        relay.exchange(usual)
+        assert sessions_in_memory() == before + 1
+
+        relay.client.data_received(TERMINATE)
+        relay.client.connection_lost(None)
+        del relay.client
+
+        assert sessions_in_memory() == before
+    finally:
+        gc.enable()
 
 
 @USUAL
