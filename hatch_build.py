@@ -24,6 +24,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 #: from: Python cannot make an interpreted class of a compiled one, and mypyc knows only its own by
 #: their layout.
 MODULES = (
+    "pgpool_lite/config/load.py",
     "pgpool_lite/wire/backend.py",
     "pgpool_lite/wire/codes.py",
     "pgpool_lite/wire/framing.py",

@@ -72,14 +72,17 @@ class Census:
 
     def client_came(self, database: Headcount, user: str) -> None:
         """Count a client that has proved to be `user`."""
-        for each in (self.everybody, database, self.of_user(user)):
-            each.client_count += 1
+        theirs = self.of_user(user)
+        self.everybody.client_count += 1  # one by one: a loop has Python make a tuple, and undo it
+        database.client_count += 1
+        theirs.client_count += 1
 
     def client_left(self, database: Headcount, user: str) -> None:
         """Reverse `client_came`; a user of whom nothing is left is forgotten."""
         theirs = self._users[user]
-        for each in (self.everybody, database, theirs):
-            each.client_count -= 1
+        self.everybody.client_count -= 1
+        database.client_count -= 1
+        theirs.client_count -= 1
         self.forget_if_empty(user)
 
     def forget_if_empty(self, user: str) -> None:

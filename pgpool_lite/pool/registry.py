@@ -8,7 +8,6 @@ must prove to come in is `admission`'s business.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import count
 
 from pgpool_lite.config import Config, DatabaseSettings, PoolMode, UserSettings
 from pgpool_lite.errors import LoginRejected
@@ -58,7 +57,8 @@ class Registry:
         #: Statements that clients have prepared by name, over all pools.
         self.statements = StatementRegistry()
         self._by_cancel_key: dict[bytes, tuple[Pool, ClientSession]] = {}
-        self._ids = count(1)
+        #: The number of the next connection, and how far they are apart.
+        self._next_id = self._id_step = 1
         #: PAUSE without a database is in force; a database made meanwhile is paused too.
         self.is_paused = False
 
@@ -162,23 +162,25 @@ class Registry:
 
     def next_id(self) -> int:
         """Return a number that no connection had before; clients and servers share the count."""
-        return next(self._ids)
+        number = self._next_id
+        self._next_id = number + self._id_step
+        return number
 
     def number_from(self, first: int, step: int) -> None:
         """Have ids begin at `first`, `step` apart: so those of several processes never meet."""
-        self._ids = count(first, step)
+        self._next_id, self._id_step = first, step
 
     def remember_key(self, pool: Pool, client: ClientSession) -> None:
         """Make a client findable by the key it was told."""
-        self._by_cancel_key[_key(client.cancel_key)] = pool, client
+        self._by_cancel_key[client.cancel_key.raw] = pool, client
 
     def forget_key(self, client: ClientSession) -> None:
         """Reverse `remember_key`."""
-        self._by_cancel_key.pop(_key(client.cancel_key), None)
+        self._by_cancel_key.pop(client.cancel_key.raw, None)
 
     def find_by_key(self, key: CancelKey) -> tuple[Pool, ClientSession] | None:
         """Return the client that a CancelRequest names, and its pool."""
-        return self._by_cancel_key.get(_key(key))
+        return self._by_cancel_key.get(key.raw)
 
     # --- configuration ---
 
@@ -286,7 +288,3 @@ def _server_of(settings: DatabaseSettings) -> DatabaseSettings:
         connect_query=settings.connect_query,
         load_balance_hosts=settings.load_balance_hosts,
     )
-
-
-def _key(key: CancelKey) -> bytes:
-    return key.pid.to_bytes(4, "big") + key.secret

@@ -9,4 +9,4 @@ from pgpool_lite.wire.randomness import draw
 def random_key() -> CancelKey:
     """Return a new key. Drivers read its pid as a signed number, and some want a positive one."""
     drawn = draw(8)
-    return CancelKey(int.from_bytes(drawn[:4], "big") & 0x7FFFFFFF, drawn[4:])
+    return CancelKey((drawn[0] & 0x7F) << 24 | drawn[1] << 16 | drawn[2] << 8 | drawn[3], drawn[4:])

@@ -41,8 +41,10 @@ from pgpool_lite.wire.scram import ScramSecret, ScramServer
 MAX_LOGIN_MESSAGE: Final = 70_000
 
 SCRAM_MECHANISM: Final = "SCRAM-SHA-256"
+_MECHANISM: Final = SCRAM_MECHANISM.encode()
 #: The same, tied to the TLS connection.
 SCRAM_PLUS_MECHANISM: Final = "SCRAM-SHA-256-PLUS"
+_PLUS_MECHANISM: Final = SCRAM_PLUS_MECHANISM.encode()
 
 _SCRAM_OFFER: Final = backend.authentication_sasl([SCRAM_MECHANISM])
 _SCRAM_PLUS_OFFER: Final = backend.authentication_sasl([SCRAM_PLUS_MECHANISM, SCRAM_MECHANISM])
@@ -252,9 +254,8 @@ class ClientLogin:
             )
         if self._encryption is Encryption.REQUIRED:
             raise LoginRejected("SSL required")
-        options = [name for name in startup.parameters if name.startswith("_pq_.")]
-        if startup.minor or options:
-            self.answer += backend.negotiate_protocol_version(options)
+        if startup.minor or startup.options:
+            self.answer += backend.negotiate_protocol_version(startup.options)
         self.startup = startup
         self._phase = _Phase.ADMISSION
 
@@ -306,8 +307,8 @@ class ClientLogin:
         if not self._scram_began:
             self._scram_began = True
             mechanism, first = decode_sasl_initial(body)
-            is_plus = mechanism == SCRAM_PLUS_MECHANISM and bool(self._channel_binding)
-            if mechanism != SCRAM_MECHANISM and not is_plus:
+            is_plus = mechanism == _PLUS_MECHANISM and bool(self._channel_binding)
+            if mechanism != _MECHANISM and not is_plus:
                 raise ClientProtocolError(
                     "client selected an invalid SASL authentication mechanism"
                 )

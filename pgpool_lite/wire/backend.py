@@ -19,7 +19,6 @@ from pgpool_lite.wire.frontend import CancelKey, encode, encode_string
 _INT16: Final = Struct("!h")
 _INT32: Final = Struct("!i")
 _UINT32: Final = Struct("!I")
-_KEY_HEAD: Final = Struct("!BiI")  # type, length, pid
 _COLUMN: Final = Struct("!ihihih")  # table, column, type oid, type size, modifier, format
 
 
@@ -54,6 +53,8 @@ BIND_COMPLETE: Final[bytes] = encode(codes.BIND_COMPLETE)
 CLOSE_COMPLETE: Final[bytes] = encode(codes.CLOSE_COMPLETE)
 NO_DATA: Final[bytes] = encode(codes.NO_DATA)
 EMPTY_QUERY_RESPONSE: Final[bytes] = encode(codes.EMPTY_QUERY_RESPONSE)
+_SASL_CONTINUE: Final = _INT32.pack(codes.AUTH_SASL_CONTINUE)
+_SASL_FINAL: Final = _INT32.pack(codes.AUTH_SASL_FINAL)
 READY_IDLE: Final[bytes] = encode(codes.READY_FOR_QUERY, b"I")
 NO_PARAMETERS: Final[bytes] = encode(codes.PARAMETER_DESCRIPTION, _INT16.pack(0))
 
@@ -71,18 +72,17 @@ def authentication_sasl(mechanisms: Iterable[str]) -> bytes:
 
 def authentication_sasl_continue(message: bytes) -> bytes:
     """Return AuthenticationSASLContinue."""
-    return encode(codes.AUTHENTICATION, _INT32.pack(codes.AUTH_SASL_CONTINUE) + message)
+    return encode(codes.AUTHENTICATION, _SASL_CONTINUE + message)
 
 
 def authentication_sasl_final(message: bytes) -> bytes:
     """Return AuthenticationSASLFinal."""
-    return encode(codes.AUTHENTICATION, _INT32.pack(codes.AUTH_SASL_FINAL) + message)
+    return encode(codes.AUTHENTICATION, _SASL_FINAL + message)
 
 
 def backend_key_data(key: CancelKey) -> bytes:
     """Return BackendKeyData."""
-    secret = key.secret
-    return _KEY_HEAD.pack(codes.BACKEND_KEY_DATA, 8 + len(secret), key.pid) + secret
+    return encode(codes.BACKEND_KEY_DATA, key.raw)
 
 
 def parameter_status(name: str, value: str) -> bytes:

@@ -17,6 +17,7 @@ from pgpool_lite.wire import codes
 _UINT16: Final = Struct("!H")
 _INT32: Final = Struct("!i")
 _UINT32: Final = Struct("!I")
+_MESSAGE_HEAD: Final = Struct("!Bi")  # type, then length
 _STARTUP_HEAD: Final = Struct("!iI")  # length, then protocol version or request code
 
 #: PostgreSQL's MAX_STARTUP_PACKET_LENGTH: nothing honest is longer, and we hold it whole.
@@ -28,13 +29,15 @@ REMEMBERED: Final = 64
 class StartupMessage:
     """What a client asks for when it opens its connection."""
 
-    __slots__ = ("parameters", "protocol")
+    __slots__ = ("options", "parameters", "protocol")
 
     def __init__(self, protocol: int, parameters: dict[str, str]) -> None:
         """Note what was decoded."""
         self.protocol = protocol
         #: In the client's order; a repeated name keeps its last value, as in PostgreSQL.
         self.parameters = parameters
+        #: Protocol options that it asks for, none of which we know.
+        self.options = [name for name in parameters if name.startswith("_pq_.")]
 
     @property
     def major(self) -> int:
@@ -53,22 +56,26 @@ class CancelKey:
     It is never changed, and does not show its secret where it is printed.
     """
 
-    __slots__ = ("pid", "secret")
+    __slots__ = ("pid", "raw")
 
     def __init__(self, pid: int, secret: bytes) -> None:
         """Put together what was drawn, or decoded."""
         self.pid = pid
-        self.secret = secret
+        #: Both, as they travel and as they are looked up.
+        self.raw = pid.to_bytes(4, "big") + secret
+
+    @property
+    def secret(self) -> bytes:
+        """What is not to be guessed."""
+        return self.raw[4:]
 
     def __eq__(self, other: object) -> bool:
         """Tell whether it is the same key."""
-        return isinstance(other, CancelKey) and (
-            self.pid == other.pid and self.secret == other.secret
-        )
+        return isinstance(other, CancelKey) and self.raw == other.raw
 
     def __hash__(self) -> int:
         """Agree with `__eq__`."""
-        return hash((self.pid, self.secret))
+        return hash(self.raw)
 
 
 def startup_size(head: bytes) -> int:
@@ -128,15 +135,18 @@ def decode_query(body: bytes) -> str:
     return text
 
 
-def decode_sasl_initial(body: bytes) -> tuple[str, bytes]:
+def decode_sasl_initial(body: bytes) -> tuple[bytes, bytes]:
     """Return mechanism and first message of a SASLInitialResponse."""
-    mechanism, pos = read_string(body, 0, "SASLInitialResponse")
-    if len(body) < pos + 4:
+    end = body.find(b"\0")
+    if end < 0:
+        raise ClientProtocolError("malformed SASLInitialResponse: a string in it has no end")
+    start = end + 5
+    if len(body) < start:
         raise ClientProtocolError("malformed SASLInitialResponse: its length is missing")
-    (size,) = _INT32.unpack_from(body, pos)
-    if size != len(body) - pos - 4:
+    size = body[end + 1] << 24 | body[end + 2] << 16 | body[end + 3] << 8 | body[end + 4]
+    if size != len(body) - start:
         raise ClientProtocolError("malformed SASLInitialResponse: its length does not fit")
-    return mechanism, body[pos + 4 :]
+    return body[:end], body[start:]
 
 
 def text_and_types(data: bytes, start: int, end: int) -> bytes:
@@ -174,7 +184,7 @@ def encode_string(text: str) -> bytes:
 
 def encode(message_type: int, body: bytes = b"") -> bytes:
     """Return one message with its header."""
-    return bytes((message_type,)) + _INT32.pack(4 + len(body)) + body
+    return _MESSAGE_HEAD.pack(message_type, 4 + len(body)) + body
 
 
 def encode_startup(parameters: dict[str, str]) -> bytes:
@@ -187,8 +197,7 @@ def encode_startup(parameters: dict[str, str]) -> bytes:
 
 def encode_cancel_request(key: CancelKey) -> bytes:
     """Return the packet that asks a server to cancel what the connection of `key` runs."""
-    head = _STARTUP_HEAD.pack(12 + len(key.secret), codes.CANCEL_REQUEST)
-    return head + _UINT32.pack(key.pid) + key.secret
+    return _STARTUP_HEAD.pack(8 + len(key.raw), codes.CANCEL_REQUEST) + key.raw
 
 
 def encode_query(text: str) -> bytes:

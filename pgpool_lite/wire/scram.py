@@ -38,6 +38,7 @@ from pgpool_lite.wire.saslprep import normalize_password
 from pgpool_lite.wire.scram_messages import (
     CLIENT_FINAL,
     CLIENT_FIRST,
+    SERVER_ERROR,
     SERVER_FINAL,
     SERVER_FIRST,
     Turns,
@@ -62,7 +63,6 @@ _BLOCK_SIZE = 64
 _INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 _POSITIVE_NUMBER = re.compile(rb"[1-9][0-9]{0,9}")
-_GS2_HEADER = re.compile(rb"([ny]|p=[A-Za-z0-9.-]+),([^,]*),")
 _BASE64 = "([A-Za-z0-9+/=]+)"
 _SECRET = re.compile(rf"SCRAM-SHA-256\$([1-9][0-9]{{0,9}}):{_BASE64}\${_BASE64}:{_BASE64}")
 
@@ -106,12 +106,16 @@ class ScramSecret:
     salt: bytes = field(repr=False)
     stored_key: bytes = field(repr=False)
     server_key: bytes = field(repr=False)
+    #: What server-first says of it, behind the nonces.
+    terms: bytes = field(init=False, repr=False, compare=False)
     #: The two keys, ready to sign: at each login both do.
     stored_signer: Signer = field(init=False, repr=False, compare=False)
     server_signer: Signer = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Prepare what every login needs."""
+        terms = b",s=%b,i=%d" % (encode_base64(self.salt), self.iterations)
+        object.__setattr__(self, "terms", terms)
         object.__setattr__(self, "stored_signer", Signer(self.stored_key))
         object.__setattr__(self, "server_signer", Signer(self.server_key))
 
@@ -230,9 +234,8 @@ class ScramServer:
         _, client_nonce = read_values(bare, CLIENT_FIRST, "client-first", ClientProtocolError)
         check_nonce(client_nonce, ClientProtocolError)
         self._nonce = client_nonce + self._make_nonce().encode()
-        salt = encode_base64(self._secret.salt)
-        server_first = b"r=%b,s=%b,i=%d" % (self._nonce, salt, self._secret.iterations)
-        self._first_messages = b"%b,%b" % (bare, server_first)
+        server_first = b"r=" + self._nonce + self._secret.terms
+        self._first_messages = bare + b"," + server_first + b","
         self._turns.pass_on()
         return server_first
 
@@ -253,7 +256,7 @@ class ScramServer:
         if len(proof) != _KEY_LENGTH:
             raise ClientProtocolError(f"a SCRAM proof must have {_KEY_LENGTH} bytes")
         without_proof = client_final[: -len(b",p=" + proof_text)]
-        auth_message = b"%b,%b" % (self._first_messages, without_proof)
+        auth_message = self._first_messages + without_proof
         client_key = _xor(proof, self._secret.stored_signer.sign(auth_message))
         if not hmac.compare_digest(_sha256(client_key), self._secret.stored_key):
             raise LoginRejected("SASL authentication failed")
@@ -263,17 +266,17 @@ class ScramServer:
 
     def _read_gs2_header(self, client_first: bytes) -> bytes:
         """Check the GS2 header, keep what client-final must repeat of it, give what comes after."""
-        header = _GS2_HEADER.match(client_first)
-        if header is None:
+        flag, _, rest = client_first.partition(b",")
+        identity, comma, bare = rest.partition(b",")
+        if not (comma and (flag in (b"n", b"y") or flag.startswith(b"p="))):
             raise ClientProtocolError("malformed SCRAM client-first (no GS2 header)")
-        flag, authorization_identity = header.groups()
-        if authorization_identity:
+        if identity:
             raise ClientProtocolError("client uses a SCRAM authorization identity: not supported")
         if flag == b"y" and self._channel_binding is not None:
             # RFC 5802 section 6: somebody removed SCRAM-SHA-256-PLUS from the mechanisms we sent.
             raise ClientProtocolError("client overlooks SCRAM channel binding, which was offered")
-        self._binding_input = header.group() + self._require_binding(flag)
-        return client_first[header.end() :]
+        self._binding_input = flag + b",," + self._require_binding(flag)
+        return bare
 
     def _require_binding(self, flag: bytes) -> bytes:
         """Give the channel binding data that a client with this GS2 flag must prove to see."""
@@ -347,8 +350,10 @@ class ScramClient:
         Raises ServerLoginFailed when it does not, or when it says that it refuses us.
         """
         self._turns.take("server-final")
-        (value,) = read_values(server_final, SERVER_FINAL, "server-final", ServerProtocolError)
-        if server_final.startswith(b"e"):
+        is_error = server_final.startswith(b"e")
+        shape = SERVER_ERROR if is_error else SERVER_FINAL
+        (value,) = read_values(server_final, shape, "server-final", ServerProtocolError)
+        if is_error:
             reason = value.decode(errors="replace")
             raise ServerLoginFailed(f"server refused the SCRAM login: {reason}")
         signature = decode_base64(value, ServerProtocolError, "the server's SCRAM signature")

@@ -127,7 +127,7 @@ def test_a_query_that_is_not_one_string_is_the_clients_fault(body: bytes) -> Non
 def test_a_sasl_initial_response_is_decoded() -> None:
     data = wire.SASLInitialResponse("SCRAM-SHA-256", "n,,n=,r=abc")
 
-    assert frontend.decode_sasl_initial(data[5:]) == ("SCRAM-SHA-256", b"n,,n=,r=abc")
+    assert frontend.decode_sasl_initial(data[5:]) == (b"SCRAM-SHA-256", b"n,,n=,r=abc")
 
 
 @pytest.mark.parametrize(
