@@ -172,15 +172,15 @@ class Registry:
 
     def remember_key(self, pool: Pool, client: ClientSession) -> None:
         """Make a client findable by the key it was told."""
-        self._by_cancel_key[client.cancel_key.raw] = pool, client
+        self._by_cancel_key[client.cancel_key.pid_and_secret] = pool, client
 
     def forget_key(self, client: ClientSession) -> None:
         """Reverse `remember_key`."""
-        self._by_cancel_key.pop(client.cancel_key.raw, None)
+        self._by_cancel_key.pop(client.cancel_key.pid_and_secret, None)
 
     def find_by_key(self, key: CancelKey) -> tuple[Pool, ClientSession] | None:
         """Return the client that a CancelRequest names, and its pool."""
-        return self._by_cancel_key.get(key.raw)
+        return self._by_cancel_key.get(key.pid_and_secret)
 
     # --- configuration ---
 

@@ -82,7 +82,7 @@ def authentication_sasl_final(message: bytes) -> bytes:
 
 def backend_key_data(key: CancelKey) -> bytes:
     """Return BackendKeyData."""
-    return encode(codes.BACKEND_KEY_DATA, key.raw)
+    return encode(codes.BACKEND_KEY_DATA, key.pid_and_secret)
 
 
 def parameter_status(name: str, value: str) -> bytes:

@@ -56,26 +56,26 @@ class CancelKey:
     It is never changed, and does not show its secret where it is printed.
     """
 
-    __slots__ = ("pid", "raw")
+    __slots__ = ("pid", "pid_and_secret")
 
     def __init__(self, pid: int, secret: bytes) -> None:
         """Put together what was drawn, or decoded."""
         self.pid = pid
         #: Both, as they travel and as they are looked up.
-        self.raw = pid.to_bytes(4, "big") + secret
+        self.pid_and_secret = pid.to_bytes(4, "big") + secret
 
     @property
     def secret(self) -> bytes:
         """What is not to be guessed."""
-        return self.raw[4:]
+        return self.pid_and_secret[4:]
 
     def __eq__(self, other: object) -> bool:
         """Tell whether it is the same key."""
-        return isinstance(other, CancelKey) and self.raw == other.raw
+        return isinstance(other, CancelKey) and self.pid_and_secret == other.pid_and_secret
 
     def __hash__(self) -> int:
         """Agree with `__eq__`."""
-        return hash(self.raw)
+        return hash(self.pid_and_secret)
 
 
 def startup_size(head: bytes) -> int:
@@ -197,7 +197,9 @@ def encode_startup(parameters: dict[str, str]) -> bytes:
 
 def encode_cancel_request(key: CancelKey) -> bytes:
     """Return the packet that asks a server to cancel what the connection of `key` runs."""
-    return _STARTUP_HEAD.pack(8 + len(key.raw), codes.CANCEL_REQUEST) + key.raw
+    return (
+        _STARTUP_HEAD.pack(8 + len(key.pid_and_secret), codes.CANCEL_REQUEST) + key.pid_and_secret
+    )
 
 
 def encode_query(text: str) -> bytes:

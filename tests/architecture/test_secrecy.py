@@ -17,7 +17,7 @@ SECRET = re.compile(r"(secret|password|proof|signature|answer|(client|server|sto
 #: Python's keyed hash has found to be alike already.
 HARMLESS = {
     "pgpool_lite/pool/secrets.py: self._found.get(place) != secret",
-    "pgpool_lite/wire/frontend.py: self.secret == other.secret",
+    "pgpool_lite/wire/frontend.py: self.pid_and_secret == other.pid_and_secret",
 }
 #: Where strangers' proofs are checked, and how often.
 CHECKED = {"pgpool_lite/wire/passwords.py": 3, "pgpool_lite/wire/scram.py": 3}
