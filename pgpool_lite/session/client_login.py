@@ -254,8 +254,8 @@ class ClientLogin:
             )
         if self._encryption is Encryption.REQUIRED:
             raise LoginRejected("SSL required")
-        if startup.minor or startup.options:
-            self.answer += backend.negotiate_protocol_version(startup.options)
+        if startup.minor or startup.protocol_options:
+            self.answer += backend.negotiate_protocol_version(startup.protocol_options)
         self.startup = startup
         self._phase = _Phase.ADMISSION
 

@@ -29,15 +29,15 @@ REMEMBERED: Final = 64
 class StartupMessage:
     """What a client asks for when it opens its connection."""
 
-    __slots__ = ("options", "parameters", "protocol")
+    __slots__ = ("parameters", "protocol", "protocol_options")
 
     def __init__(self, protocol: int, parameters: dict[str, str]) -> None:
         """Note what was decoded."""
         self.protocol = protocol
         #: In the client's order; a repeated name keeps its last value, as in PostgreSQL.
         self.parameters = parameters
-        #: Protocol options that it asks for, none of which we know.
-        self.options = [name for name in parameters if name.startswith("_pq_.")]
+        #: The protocol options that it asks for, none of which we know.
+        self.protocol_options = [name for name in parameters if name.startswith("_pq_.")]
 
     @property
     def major(self) -> int:
